@@ -1,0 +1,123 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"github.com/weftnet/weft/dataplane/internal/tap"
+	"github.com/weftnet/weft/routetable"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// readAttributes asks the descriptor which device it is, and that device's
+// namespace for the rest.
+func readAttributes(device *tap.Device) (*attributes, error) {
+	name, ns, err := device.Where()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(ns)
+	return attributesIn(name, ns)
+}
+
+func attributesIn(name string, ns int) (*attributes, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(ns, &stat); err != nil {
+		return nil, fmt.Errorf("namespace of %s: %w", name, err)
+	}
+	handle, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink in the namespace of %s: %w", name, err)
+	}
+	defer handle.Close()
+	link, err := handle.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return attributesOf(link, stat.Ino), nil
+}
+
+func attributesOf(link netlink.Link, inode uint64) *attributes {
+	a := link.Attrs()
+	attrs := &attributes{name: a.Name, index: a.Index, netns: inode, mtu: a.MTU}
+	if len(a.HardwareAddr) == len(attrs.mac) {
+		attrs.mac = routetable.MAC(a.HardwareAddr)
+	}
+	return attrs
+}
+
+// watch follows what the system does to the device, from namespace to
+// namespace, until the link is removed. RTM_DELLINK does not say whether a
+// device was deleted or moved away: the descriptor does.
+func (l *Link) watch(log *zap.Logger) {
+	for {
+		moved, err := l.watchHere()
+		if !moved {
+			if err != nil && !errors.Is(err, tap.ErrClosed) {
+				log.Warn("changes of the device are not followed any more", zap.String("link", l.Name()), zap.Error(err))
+			}
+			return
+		}
+	}
+}
+
+// watchHere follows the device in the namespace where it is now. It returns
+// true when the device left for another one.
+func (l *Link) watchHere() (moved bool, err error) {
+	name, ns, err := l.where()
+	if err != nil {
+		return false, tap.ErrClosed // deleted: the worker has noticed too
+	}
+	defer unix.Close(ns)
+	updates, done := make(chan netlink.LinkUpdate, 16), make(chan struct{})
+	defer close(done)
+	namespace := netns.NsHandle(ns)
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &namespace}); err != nil {
+		return false, err
+	}
+	attrs, err := attributesIn(name, ns)
+	if err != nil {
+		return true, nil // moved on between the two calls
+	}
+	l.attrs.Store(attrs)
+	return l.follow(updates, attrs), nil
+}
+
+// follow takes updates until the device is gone from its namespace (true), or
+// the link is removed (false).
+func (l *Link) follow(updates <-chan netlink.LinkUpdate, attrs *attributes) (left bool) {
+	for {
+		select {
+		case <-l.stop:
+			return false
+		case u, ok := <-updates:
+			if !ok {
+				return true // overrun: subscribe again
+			}
+			if u.Attrs().Index != attrs.index {
+				continue
+			}
+			if u.Header.Type == unix.RTM_DELLINK {
+				return true
+			}
+			attrs = attributesOf(u.Link, attrs.netns)
+			l.attrs.Store(attrs)
+		}
+	}
+}
+
+// where is device.Where for a link that may be removed meanwhile.
+func (l *Link) where() (name string, ns int, err error) {
+	err = tap.ErrClosed
+	l.port.loop.do(func() {
+		select {
+		case <-l.stop:
+		default:
+			name, ns, err = l.device.Where()
+		}
+	})
+	return name, ns, err
+}

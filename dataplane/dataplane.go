@@ -1,0 +1,166 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// Dataplane holds the links of one network namespace, and the ports and
+// workers that they share.
+type Dataplane struct {
+	// ReceiveBuffer is the size in bytes that is asked for each receiving
+	// socket; 0 leaves the system's default. It counts for ports opened later.
+	ReceiveBuffer int
+
+	log  *zap.Logger
+	gone chan *Link
+
+	mu    sync.Mutex
+	links []*Link
+	ports map[uint16]*port
+}
+
+// defaultReceiveBuffer absorbs what arrives while a batch is worked on: 60 KB
+// super-frames of some hundred flows.
+const defaultReceiveBuffer = 32 << 20
+
+// New returns a Dataplane without links. Its methods must be called on threads
+// that are in the namespace whose underlay it serves.
+func New(log *zap.Logger) *Dataplane {
+	return &Dataplane{
+		ReceiveBuffer: defaultReceiveBuffer,
+		log:           log,
+		gone:          make(chan *Link, 64),
+		ports:         map[uint16]*port{},
+	}
+}
+
+// AddLink creates the device and holds the UDP port, or fails and leaves
+// nothing behind.
+func (d *Dataplane) AddLink(cfg LinkConfig) (*Link, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, err := resolve(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.checkFree(&r.cfg); err != nil {
+		return nil, err
+	}
+	p, err := d.portFor(r.cfg.Port)
+	if err != nil {
+		return nil, err
+	}
+	l, err := p.addLink(r)
+	if err != nil {
+		d.releasePort(p)
+		return nil, err
+	}
+	d.links = append(d.links, l)
+	go l.watch(d.log)
+	return l, nil
+}
+
+// checkFree refuses what the links that exist already have.
+func (d *Dataplane) checkFree(cfg *LinkConfig) error {
+	for _, l := range d.links {
+		if l.cfg.VNI == cfg.VNI && l.cfg.Port == cfg.Port && l.cfg.IPv6() == cfg.IPv6() {
+			return fmt.Errorf("VNI %d on port %d is taken by link %s: choose another id or dstport", cfg.VNI, cfg.Port, l.Name())
+		}
+	}
+	return nil
+}
+
+// portFor returns the port with this number, opened if need be.
+func (d *Dataplane) portFor(number uint16) (*port, error) {
+	if p := d.ports[number]; p != nil {
+		return p, nil
+	}
+	p, err := newPort(d, number)
+	if err != nil {
+		return nil, err
+	}
+	d.ports[number] = p
+	makeRoomFor(len(d.ports))
+	return p, nil
+}
+
+// releasePort closes what no link uses any more.
+func (d *Dataplane) releasePort(p *port) {
+	if p.release() {
+		p.close()
+		delete(d.ports, p.number)
+	}
+}
+
+// RemoveLink deletes the link's device, and frees its UDP port if it was the
+// last link there.
+func (d *Dataplane) RemoveLink(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.links {
+		if l.Name() == name {
+			return d.remove(l)
+		}
+	}
+	return fmt.Errorf("there is no link %q", name)
+}
+
+func (d *Dataplane) remove(l *Link) error {
+	d.links = slices.DeleteFunc(d.links, func(have *Link) bool { return have == l })
+	err := l.port.removeLink(l)
+	d.releasePort(l.port)
+	return err
+}
+
+// deviceGone is called once when the worker finds that a device was deleted.
+func (d *Dataplane) deviceGone(l *Link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Contains(d.links, l) {
+		return
+	}
+	if err := d.remove(l); err != nil {
+		d.log.Warn("link was deleted, but not everything could be released", zap.String("link", l.Name()), zap.Error(err))
+	}
+	select {
+	case d.gone <- l:
+	default: // nobody listens
+	}
+}
+
+// Gone delivers each link whose device was deleted by somebody else, after its
+// port has been released.
+func (d *Dataplane) Gone() <-chan *Link { return d.gone }
+
+// Links returns the links in the order in which they were added.
+func (d *Dataplane) Links() []*Link {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.links)
+}
+
+// Link returns the link whose device has this name now, or nil.
+func (d *Dataplane) Link(name string) *Link {
+	for _, l := range d.Links() {
+		if l.Name() == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// Close removes all links.
+func (d *Dataplane) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, l := range slices.Clone(d.links) {
+		errs = append(errs, d.remove(l))
+	}
+	return errors.Join(errs...)
+}

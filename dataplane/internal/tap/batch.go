@@ -1,0 +1,82 @@
+// Package tap is the device side of the dataplane: a TAP interface that frames
+// are read from in batches and written to, whole or as super-frames, with the
+// kernel's virtio-net header where the device can have one and through
+// songgao/water where it cannot.
+package tap
+
+import (
+	"errors"
+
+	"github.com/weftnet/weft/encap"
+)
+
+// ErrClosed says that the device was deleted or closed.
+var ErrClosed = errors.New("device is gone")
+
+// ErrDown says that a frame was not delivered because the device is down.
+var ErrDown = errors.New("device is down")
+
+// Bounds of one batch: frames, and bytes after which no more are read.
+const (
+	maxFrames  = 64
+	batchBytes = 64 << 10
+	// An Ethernet header, two VLAN tags, and the largest IP packet.
+	maxFrame = 14 + 8 + 65535
+)
+
+// Batch holds the frames of one wake-up, read one behind the other into one
+// buffer, each with room for a VXLAN header in front:
+//
+//	| VXLAN (8) | frame 0 | VXLAN (8) | frame 1 | …
+//
+// A run of equal frames to one peer is therefore one stretch of memory when it
+// is sent. The frames are the Batch's: valid until it is read into again.
+type Batch struct {
+	Packets []encap.Packet
+	start   []int // of each frame's headroom in buffer
+	buffer  []byte
+	used    int
+}
+
+// NewBatch returns a Batch with all the memory that it will ever need.
+func NewBatch() *Batch {
+	return &Batch{
+		Packets: make([]encap.Packet, 0, maxFrames),
+		start:   make([]int, 0, maxFrames),
+		buffer:  make([]byte, firstHeadroom+batchBytes+maxFrame+encap.HeaderLen+virtioHeaderLen),
+	}
+}
+
+// Datagram returns frame i with the headroom in front of it. Its capacity goes
+// on over the frames behind it, which is how a sender sees that they adjoin.
+func (b *Batch) Datagram(i int) []byte {
+	from := b.start[i]
+	return b.buffer[from : from+encap.HeaderLen+len(b.Packets[i].Frame)]
+}
+
+func (b *Batch) reset() {
+	b.Packets, b.start, b.used = b.Packets[:0], b.start[:0], firstHeadroom
+}
+
+func (b *Batch) full() bool {
+	return len(b.Packets) == maxFrames || b.used-firstHeadroom >= batchBytes
+}
+
+// room returns where the next frame is read to, extra bytes of header before
+// it included: those overlap the headroom and what is in front of it.
+func (b *Batch) room(extra int) []byte {
+	from := b.used + encap.HeaderLen - extra
+	return b.buffer[from : from+extra+maxFrame]
+}
+
+// push records a frame of n bytes at the place that room gave.
+func (b *Batch) push(n int, gso encap.GSO) {
+	from := b.used + encap.HeaderLen
+	b.start = append(b.start, b.used)
+	b.Packets = append(b.Packets, encap.Packet{Frame: b.buffer[from : from+n : from+n], GSO: gso})
+	b.used = from + n
+}
+
+// firstHeadroom lies in front of the first headroom, because a virtio-net
+// header is longer than a VXLAN header.
+const firstHeadroom = 16

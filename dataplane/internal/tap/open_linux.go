@@ -1,0 +1,132 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/songgao/water"
+	"golang.org/x/sys/unix"
+)
+
+// handle is what the Linux device is read and written through.
+type handle struct {
+	fd     int
+	iovecs []unix.Iovec
+	header [virtioHeaderLen]byte
+}
+
+// Open creates a TAP interface called name, which must not exist yet, and which
+// vanishes with the Device. With portable it is left as songgao/water made it,
+// and so it is where the kernel refuses a virtio-net header. The header's
+// refusal is not an error; Offloads tells.
+func Open(name string, portable bool) (*Device, error) {
+	w, err := water.New(water.Config{
+		DeviceType:             water.TAP,
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: !portable},
+	})
+	if err != nil {
+		return nil, explainOpen(name, err)
+	}
+	if portable {
+		return openPortable(w)
+	}
+	// A device gets its header when it is attached to, so the persistent
+	// device that water made is let go of and attached to again.
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("close %s: %w", name, err)
+	}
+	return reopen(name)
+}
+
+func reopen(name string) (*Device, error) {
+	fd, err := attach(name, unix.IFF_TAP|unix.IFF_NO_PI|unix.IFF_VNET_HDR)
+	if err != nil {
+		// Attach as water left it, if only to delete the device.
+		if fd, err = attach(name, unix.IFF_TAP|unix.IFF_NO_PI); err != nil {
+			return nil, explainOpen(name, err)
+		}
+		_ = unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0)
+		_ = unix.Close(fd)
+		return Open(name, true)
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("TUNSETPERSIST on %s: %w", name, err)
+	}
+	d := &Device{handle: newHandle(fd), offers: probe(fd)}
+	d.out.frame = make([]byte, 0, maxFrame)
+	return d, nil
+}
+
+func newHandle(fd int) handle { return handle{fd: fd, iovecs: make([]unix.Iovec, 0, maxParts)} }
+
+// maxParts is more than a Coalesced ever has, and less than writev takes (1024).
+const maxParts = 600
+
+func attach(name string, flags uint16) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	req.SetUint16(flags)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// openPortable takes the descriptor out of water's file for polling; water goes
+// on owning it.
+func openPortable(w *water.Interface) (*Device, error) {
+	file, ok := w.ReadWriteCloser.(syscall.Conn)
+	if !ok {
+		w.Close()
+		return nil, errors.New("songgao/water: the interface has no descriptor to poll")
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	d := &Device{water: w}
+	d.out.frame = make([]byte, 0, maxFrame)
+	if err := raw.Control(func(fd uintptr) { d.handle = newHandle(int(fd)) }); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// probe asks for all super-frames and settles for what the kernel gives: UDP
+// ones came with 6.2 and must be asked for in both families at once.
+func probe(fd int) Offloads {
+	const csum, tcp, udp = unix.TUN_F_CSUM, unix.TUN_F_TSO4 | unix.TUN_F_TSO6, unix.TUN_F_USO4 | unix.TUN_F_USO6
+	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, csum|tcp|udp) == nil {
+		return Offloads{Header: true, TCP: true, UDP: true}
+	}
+	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, csum|tcp) == nil {
+		return Offloads{Header: true, TCP: true}
+	}
+	return Offloads{Header: true}
+}
+
+// explainOpen says what is wrong with the machine rather than with the call.
+func explainOpen(name string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("create %s: /dev/net/tun does not exist: load the tun module, or pass the device into the container: %w", name, err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("create %s: not permitted to use /dev/net/tun: run as root or with CAP_NET_ADMIN: %w", name, err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("create %s: an interface of that name exists and is in use: %w", name, err)
+	}
+	return fmt.Errorf("create %s: %w", name, err)
+}

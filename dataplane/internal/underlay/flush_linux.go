@@ -1,0 +1,222 @@
+package underlay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2); the compiler pads it as C does.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// syscalls holds the arrays that sendmmsg reads, laid out once.
+type syscalls struct {
+	sendmmsg func(fd int, messages []mmsghdr) (int, unix.Errno)
+
+	headers  [maxMessages]mmsghdr
+	names    [maxMessages]unix.RawSockaddrInet6
+	controls [maxMessages]controlBuffer
+	iovecs   [maxPieces]unix.Iovec
+	queued   [maxMessages]*message
+	iovUsed  int
+}
+
+func (y *syscalls) init() { y.sendmmsg = sendmmsg }
+
+// sendmmsg does not go through the scheduler: the socket does not block, so
+// the call is as short as the copying that it does.
+func sendmmsg(fd int, messages []mmsghdr) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+// sendFrom sends the messages of one socket, in order, as one sendmmsg for
+// each stretch of them that wants the same socket options.
+func (s *Sender) sendFrom(socket *Socket) {
+	at := socket.firstMessage
+	for at >= 0 {
+		m := &s.messages[at]
+		if err := socket.setOptions(m.flow.DF, m.flow.NoCsum); err != nil {
+			m.flow.Account.Dropped(m.frames, err)
+			at = m.next
+			continue
+		}
+		n := 0
+		s.sys.iovUsed = 0
+		for ; at >= 0 && sameOptions(m, &s.messages[at]); at = s.messages[at].next {
+			s.prepare(n, &s.messages[at], socket.ipv6)
+			n++
+		}
+		s.sendPrepared(socket, n)
+	}
+}
+
+func sameOptions(a, b *message) bool {
+	return a.flow.DF == b.flow.DF && a.flow.NoCsum == b.flow.NoCsum
+}
+
+// prepare fills entry i of the arrays.
+func (s *Sender) prepare(i int, m *message, ipv6 bool) {
+	y := &s.sys
+	y.queued[i] = m
+	first := y.iovUsed
+	for p := m.first; p >= 0; p = s.pieces[p].next {
+		data := s.pieces[p].data
+		y.iovecs[y.iovUsed].Base = unsafe.SliceData(data)
+		y.iovecs[y.iovUsed].SetLen(len(data))
+		y.iovUsed++
+	}
+	h := &y.headers[i].hdr
+	h.Iov = &y.iovecs[first]
+	h.SetIovlen(y.iovUsed - first)
+	h.Name = (*byte)(unsafe.Pointer(&y.names[i]))
+	h.Namelen = putName(&y.names[i], &m.flow.Outer, ipv6)
+	segment := 0
+	if m.count > 1 {
+		// Never on a single datagram: kernels with 10154dbded6d and without
+		// its follow-up left such a one with half a checksum.
+		segment = m.size
+	}
+	n := putControl(&y.controls[i], &m.flow.Outer, segment, ipv6)
+	h.Control, h.Flags = nil, 0
+	if n > 0 {
+		h.Control = &y.controls[i][0]
+	}
+	h.SetControllen(n)
+}
+
+// sendPrepared sends entries 0 to n-1. What the kernel refuses is accounted
+// for or retried in smaller parts, and the rest goes on behind it.
+func (s *Sender) sendPrepared(socket *Socket, n int) {
+	retries := 0
+	for i := 0; i < n; {
+		s.Sends.Add(1)
+		sent, errno := s.sys.sendmmsg(socket.fd, s.sys.headers[i:n])
+		if errno == 0 && sent > 0 {
+			for _, m := range s.sys.queued[i : i+sent] {
+				s.sent(m)
+			}
+			i, retries = i+sent, 0
+			continue
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		if (errno == unix.ENOBUFS || errno == unix.EAGAIN) && retries < sendRetries {
+			retries++
+			continue
+		}
+		s.refused(socket, i, errno)
+		i, retries = i+1, 0
+	}
+}
+
+// sendRetries is how often a full queue is tried again before its datagrams
+// are dropped: a device queue drains while the call returns.
+const sendRetries = 3
+
+func (s *Sender) sent(m *message) {
+	m.flow.Account.Sent(m.frames, m.frameBytes)
+	if m.count > 1 {
+		s.GSO.Add(1)
+	}
+}
+
+// refused deals with entry i, which the kernel did not take: a run of datagrams
+// is tried once more one by one, in case it was UDP_SEGMENT that it minded.
+//
+//	EIO       device without checksum offload before 6.11 (10154dbded6d), or IPsec
+//	EINVAL    more segments than this kernel takes
+//	EMSGSIZE  segment larger than the path MTU, which single datagrams may exceed
+func (s *Sender) refused(socket *Socket, i int, errno unix.Errno) {
+	m := s.sys.queued[i]
+	if m.count == 1 || errno != unix.EIO && errno != unix.EINVAL && errno != unix.EMSGSIZE {
+		m.flow.Account.Dropped(max(1, m.frames), errno)
+		return
+	}
+	if errno == unix.EIO && !s.NoGSO {
+		s.NoGSO = true
+		if s.OnNoGSO != nil {
+			s.OnNoGSO(fmt.Errorf("sendmmsg with UDP_SEGMENT: %w", errno))
+		}
+	}
+	s.sendSingly(socket, i)
+}
+
+// sendSingly sends the datagrams of entry i in a call each. The message counts
+// as sent if any of them was; those that were not count as a drop each.
+func (s *Sender) sendSingly(socket *Socket, i int) {
+	m, whole := s.sys.queued[i], s.sys.headers[i]
+	var single [1]mmsghdr
+	single[0] = whole
+	n := putControl(&s.sys.controls[i], &m.flow.Outer, 0, socket.ipv6)
+	single[0].hdr.SetControllen(n)
+	if n == 0 {
+		single[0].hdr.Control = nil
+	}
+	sent := 0
+	var why error
+	for at := 0; at < m.bytes; at += m.size {
+		var parts [maxPartsOfOne]unix.Iovec
+		used := s.cut(m, at, min(at+m.size, m.bytes), parts[:])
+		single[0].hdr.Iov = &parts[0]
+		single[0].hdr.SetIovlen(used)
+		s.Sends.Add(1)
+		if _, errno := s.sys.sendmmsg(socket.fd, single[:]); errno != 0 {
+			why = errno
+			m.flow.Account.Dropped(1, errno)
+			continue
+		}
+		sent++
+	}
+	if why == nil {
+		m.flow.Account.Sent(m.frames, m.frameBytes)
+	} else if lost := m.count - sent; m.frames > lost {
+		m.flow.Account.Sent(m.frames-lost, m.frameBytes*(m.frames-lost)/m.frames)
+	}
+}
+
+// maxPartsOfOne is how many pieces one datagram can lie in: header and payload.
+const maxPartsOfOne = 2
+
+// cut describes bytes from…to of a message as iovecs and returns their number.
+func (s *Sender) cut(m *message, from, to int, parts []unix.Iovec) int {
+	used, at := 0, 0
+	for p := m.first; p >= 0 && at < to; p = s.pieces[p].next {
+		data := s.pieces[p].data
+		lo, hi := max(from, at), min(to, at+len(data))
+		if lo < hi {
+			parts[used].Base = &data[lo-at]
+			parts[used].SetLen(hi - lo)
+			used++
+		}
+		at += len(data)
+	}
+	return used
+}
+
+// putName writes the destination as a raw socket address and returns its size.
+func putName(name *unix.RawSockaddrInet6, o *Outer, ipv6 bool) uint32 {
+	if !ipv6 {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		v4.Family = unix.AF_INET
+		v4.Addr = o.Remote.Addr().As4()
+		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&v4.Port))[:], o.Remote.Port())
+		return unix.SizeofSockaddrInet4
+	}
+	name.Family = unix.AF_INET6
+	name.Addr = o.Remote.Addr().As16()
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&name.Port))[:], o.Remote.Port())
+	binary.BigEndian.PutUint32((*[4]byte)(unsafe.Pointer(&name.Flowinfo))[:], o.FlowLabel)
+	name.Scope_id = 0
+	if o.Remote.Addr().IsLinkLocalUnicast() {
+		name.Scope_id = uint32(o.IfIndex)
+	}
+	return unix.SizeofSockaddrInet6
+}

@@ -1,0 +1,192 @@
+package dataplane
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// loop serves descriptors on one thread. A descriptor that had something to do
+// is asked again at once; the kernel is asked which others have only now and
+// then, and the thread sleeps only when a whole round was idle: a wake-up costs
+// more than everything else that a packet meets, and reading from an empty
+// descriptor costs less than polling it (0.25 µs).
+type loop struct {
+	epoll, wake int
+	commands    chan func()
+	stopped     chan struct{}
+	mu          sync.Mutex // held while wake is written to
+	closed      bool
+
+	// The thread's own.
+	sources map[int32]*source
+	hot     []*source
+	closing bool
+	events  [64]unix.EpollEvent
+}
+
+// source is a descriptor and what to do when it is readable. serve does a
+// bounded batch and reports whether there was anything; an error takes the
+// descriptor out of the loop.
+type source struct {
+	fd    int32
+	serve func() (busy bool, err error)
+	hot   bool
+}
+
+// roundsBetweenPolls bounds how long busy descriptors keep others waiting.
+const roundsBetweenPolls = 16
+
+func startLoop() (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	l := &loop{
+		epoll: epoll, wake: wake,
+		commands: make(chan func(), 16),
+		stopped:  make(chan struct{}),
+		sources:  map[int32]*source{},
+	}
+	go l.run()
+	return l, l.add(wake, l.obey)
+}
+
+// makeRoomFor gives the scheduler a processor for each loop, which hardly ever
+// lets go of its own, and two more for everything else.
+func makeRoomFor(loops int) {
+	if wanted := loops + 2; runtime.GOMAXPROCS(0) < wanted {
+		runtime.GOMAXPROCS(wanted)
+	}
+}
+
+// add has the loop serve a descriptor.
+func (l *loop) add(fd int, serve func() (bool, error)) error {
+	var err error
+	l.do(func() {
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+		if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err == nil {
+			l.sources[event.Fd] = &source{fd: event.Fd, serve: serve}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// remove stops serving a descriptor. It is called on the loop's own thread.
+func (l *loop) remove(fd int) {
+	s := l.sources[int32(fd)]
+	if s == nil {
+		return
+	}
+	s.serve = func() (bool, error) { return false, nil } // it may be hot
+	delete(l.sources, s.fd)
+	// A descriptor of a deleted device is refused; closing it does the same.
+	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// do runs f on the loop's thread, between two turns, and waits for it. It
+// reports whether f was run: not after close.
+func (l *loop) do(f func()) bool {
+	done := make(chan struct{})
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	l.commands <- func() { f(); close(done) }
+	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	l.mu.Unlock()
+	select {
+	case <-done:
+		return true
+	case <-l.stopped:
+		return false
+	}
+}
+
+// obey runs the commands that wait.
+func (l *loop) obey() (bool, error) {
+	var counter [8]byte
+	_, _ = unix.Read(l.wake, counter[:])
+	for {
+		select {
+		case f := <-l.commands:
+			f()
+		default:
+			return false, nil
+		}
+	}
+}
+
+// close ends the loop and waits until it has.
+func (l *loop) close() {
+	l.do(func() { l.closing = true })
+	<-l.stopped
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		unix.Close(l.wake)
+		unix.Close(l.epoll)
+	}
+}
+
+// run is long because it is the one place where the order of things counts.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(l.stopped)
+	first := <-l.commands // adds the wake descriptor
+	first()
+	for round := 0; !l.closing; round++ {
+		if len(l.hot) == 0 {
+			l.poll(-1)
+		} else if round%roundsBetweenPolls == 0 {
+			l.poll(0)
+		}
+		l.serveHot()
+	}
+}
+
+// serveHot gives every hot source a turn and keeps those that were busy.
+func (l *loop) serveHot() {
+	kept := l.hot[:0]
+	for _, s := range l.hot {
+		busy, err := s.serve()
+		switch {
+		case err != nil:
+			s.hot = false
+			l.remove(int(s.fd))
+		case busy:
+			kept = append(kept, s)
+		default:
+			s.hot = false
+		}
+	}
+	l.hot = kept
+}
+
+// poll makes those sources hot that the kernel says are ready. Waiting goes
+// through the scheduler, so that the processor is free meanwhile.
+func (l *loop) poll(timeout int) {
+	n, err := unix.EpollWait(l.epoll, l.events[:], timeout)
+	if err != nil {
+		return // EINTR
+	}
+	for _, e := range l.events[:n] {
+		if s := l.sources[e.Fd]; s != nil && !s.hot {
+			s.hot = true
+			l.hot = append(l.hot, s)
+		}
+	}
+}

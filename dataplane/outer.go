@@ -1,0 +1,60 @@
+package dataplane
+
+import (
+	"errors"
+	"net/netip"
+	"syscall"
+
+	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/encap"
+	"github.com/weftnet/weft/routetable"
+)
+
+// flowOf says what the outer headers of a frame are, but for the remote.
+func (l *Link) flowOf(frame []byte, layout *encap.Layout) underlay.Flow {
+	flow := l.flow
+	flow.Socket = l.pool.Socket(encap.FlowHash(frame, layout))
+	inner := encap.InnerTOS(frame, layout)
+	dscp := l.cfg.TOS
+	if l.cfg.TOSCopy {
+		dscp = inner
+	}
+	flow.TOS = encap.OuterTOS(dscp, inner)
+	if l.cfg.TTLCopy {
+		flow.TTL = encap.InnerTTL(frame, layout)
+	}
+	if l.cfg.DF == DFInherit {
+		flow.DF = encap.InnerDF(frame, layout)
+	}
+	return flow
+}
+
+// setRemote completes a flow for one remote of an FDB entry.
+func setRemote(flow *underlay.Flow, r *routetable.Remote) {
+	flow.Remote = netip.AddrPortFrom(r.Addr, r.Port)
+	flow.IfIndex = r.IfIndex
+}
+
+// Sent and Dropped book what became of the link's datagrams: a Link is the
+// underlay.Account of what it sends.
+
+// Sent counts frames that the kernel took.
+func (l *Link) Sent(frames, bytes int) {
+	l.counters.txPackets.Add(uint64(frames))
+	l.counters.txBytes.Add(uint64(bytes))
+}
+
+// Dropped counts frames that the kernel refused.
+func (l *Link) Dropped(frames int, why error) {
+	l.counters.drops.dropN(sendReason(why), frames)
+}
+
+func sendReason(why error) Reason {
+	switch {
+	case errors.Is(why, syscall.EMSGSIZE):
+		return TooBig
+	case errors.Is(why, syscall.ENETUNREACH), errors.Is(why, syscall.EHOSTUNREACH):
+		return NoRoute
+	}
+	return SendError
+}

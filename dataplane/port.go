@@ -1,0 +1,266 @@
+package dataplane
+
+import (
+	"fmt"
+
+	"github.com/weftnet/weft/dataplane/internal/tap"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/routetable"
+	"go.uber.org/zap"
+)
+
+// port is one UDP port: its sockets, the links that share them, and the worker
+// that moves their packets. Fields below the line are the worker's; the
+// Dataplane changes them only through loop.do.
+type port struct {
+	owner  *Dataplane
+	number uint16
+	log    *zap.Logger
+	loop   *loop
+	pools  map[poolKey]*underlay.Pool
+	v4, v6 *listener
+
+	// ---- the worker's
+	drops  dropCounters // of datagrams whose link is not known
+	sender *underlay.Sender
+	batch  *tap.Batch
+	dirty  []*Link // with frames to be written
+}
+
+// listener is the receiving socket of one family and the links behind it.
+type listener struct {
+	*underlay.Receiver
+	links map[uint32]*Link // by VNI; the worker's
+	ipv6  bool
+	gro   error // why UDP_GRO is not available
+
+	snmp                 snmpFile
+	checksumErrorsBefore uint64 // of the namespace, when the socket was opened
+}
+
+// poolKey tells pools of sending sockets apart: links with the same range of
+// source ports share one.
+type poolKey struct {
+	ipv6      bool
+	low, high uint16
+}
+
+func newPort(d *Dataplane, number uint16) (*port, error) {
+	p := &port{
+		owner:  d,
+		number: number,
+		log:    d.log.With(zap.Uint16("port", number)),
+		pools:  map[poolKey]*underlay.Pool{},
+		sender: underlay.NewSender(),
+		batch:  tap.NewBatch(),
+	}
+	p.sender.OnNoGSO = func(err error) {
+		p.log.Warn("UDP_SEGMENT is switched off: the kernel refused it", zap.Error(err))
+	}
+	var err error
+	p.loop, err = startLoop()
+	return p, err
+}
+
+// listen returns the socket of a family, opened if need be.
+func (p *port) listen(ipv6 bool, zeroChecksum bool) (*listener, error) {
+	at := &p.v4
+	if ipv6 {
+		at = &p.v6
+	}
+	if *at != nil {
+		return *at, p.checkZeroChecksum(*at, ipv6, zeroChecksum)
+	}
+	r, err := underlay.Listen(ipv6, p.number)
+	if err != nil {
+		return nil, explainListen(p.number, ipv6, err)
+	}
+	if ipv6 && zeroChecksum {
+		if err := r.AcceptZeroChecksum(true); err != nil {
+			r.Close()
+			return nil, fmt.Errorf("udp6zerocsumrx: %w", err)
+		}
+	}
+	p.sizeBuffer(r)
+	*at = newListener(r, ipv6)
+	return *at, p.serveSocket(*at)
+}
+
+func newListener(r *underlay.Receiver, ipv6 bool) *listener {
+	at := &listener{Receiver: r, ipv6: ipv6, links: map[uint32]*Link{}}
+	if snmp, err := openSNMP(ipv6); err == nil {
+		at.snmp = snmp
+		at.checksumErrorsBefore = at.checksumErrors()
+	}
+	return at
+}
+
+func (p *port) serveSocket(at *listener) error {
+	return p.loop.add(at.FD(), func() (bool, error) { return p.receive(at), nil })
+}
+
+// checkZeroChecksum refuses a link that wants the shared socket otherwise, as
+// the kernel does.
+func (p *port) checkZeroChecksum(at *listener, ipv6, wanted bool) error {
+	for _, l := range at.links {
+		if ipv6 && l.cfg.Checksum.AcceptRx6 != wanted {
+			return fmt.Errorf("link %s shares UDP port %d and has udp6zerocsumrx %s: give both links the same", l.Name(), p.number, onOff(!wanted))
+		}
+	}
+	return nil
+}
+
+// sizeBuffer makes the receive buffer as large as it may be, and says what to
+// do where that is not much.
+func (p *port) sizeBuffer(r *underlay.Receiver) {
+	wanted := p.owner.ReceiveBuffer
+	if wanted <= 0 {
+		return
+	}
+	if got := r.SetReceiveBuffer(wanted); got < wanted {
+		p.log.Warn("receive buffer is smaller than wanted, so bursts may be dropped (socket_full): raise net.core.rmem_max or grant CAP_NET_ADMIN",
+			zap.Int("wanted", wanted), zap.Int("got", got))
+	}
+}
+
+// addLink opens what the link needs and hands it to the worker.
+func (p *port) addLink(r *resolved) (*Link, error) {
+	ipv6 := r.cfg.IPv6()
+	from, err := p.listen(ipv6, r.cfg.Checksum.AcceptRx6)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := p.pool(poolKey{ipv6, r.srcLow, r.srcHigh}, from)
+	if err != nil {
+		return nil, err
+	}
+	device, attrs, err := openDevice(r)
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(p, r, device, pool)
+	l.attrs.Store(attrs)
+	if err := p.attach(l, from); err != nil {
+		device.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Link {
+	l := &Link{cfg: r.cfg, devIndex: r.devIndex, device: device, port: p, pool: pool, stop: make(chan struct{})}
+	l.flow = underlay.Flow{
+		Outer: underlay.Outer{
+			Local: r.cfg.Local, TTL: r.cfg.TTL, DF: r.cfg.DF == DFSet, FlowLabel: r.cfg.FlowLabel,
+			NoCsum: !r.cfg.IPv6() && r.cfg.Checksum.NoUDP || r.cfg.IPv6() && r.cfg.Checksum.ZeroTx6,
+		},
+		Account: l,
+		Single:  r.cfg.NoOffload,
+	}
+	if r.cfg.Remote.IsValid() {
+		l.fdb.SetDefault(routetable.Remote{Addr: r.cfg.Remote, Port: r.cfg.Port, VNI: r.cfg.VNI, IfIndex: r.devIndex})
+	}
+	offers := device.Offloads()
+	l.joined.TCP, l.joined.UDP = offers.TCP, offers.UDP
+	device.OnDowngrade = func(err error) {
+		l.joined.TCP, l.joined.UDP = false, false
+		p.log.Warn("super-frames are cut before they are written: the device refused one", zap.String("link", r.cfg.Name), zap.Error(err))
+	}
+	return l
+}
+
+// attach lets the worker serve the link.
+func (p *port) attach(l *Link, from *listener) error {
+	err := p.loop.add(l.device.FD(), func() (bool, error) { return p.serveDevice(l) })
+	if err != nil {
+		return err
+	}
+	p.loop.do(func() { from.links[l.cfg.VNI] = l })
+	p.setGRO(from)
+	return nil
+}
+
+// serveDevice is the worker's turn for one device.
+func (p *port) serveDevice(l *Link) (busy bool, err error) {
+	busy, err = l.transmit(p.batch, p.sender)
+	if err != nil {
+		go p.owner.deviceGone(l)
+	}
+	return busy, err
+}
+
+// removeLink takes the link from the worker and deletes its device.
+func (p *port) removeLink(l *Link) error {
+	from := p.v4
+	if l.cfg.IPv6() {
+		from = p.v6
+	}
+	close(l.stop)
+	var err error
+	p.loop.do(func() {
+		delete(from.links, l.cfg.VNI)
+		p.loop.remove(l.device.FD())
+		err = l.device.Close()
+	})
+	p.setGRO(from)
+	return err
+}
+
+// setGRO has the kernel join datagrams as long as some link wants that.
+func (p *port) setGRO(from *listener) {
+	wanted := false
+	for _, l := range from.links {
+		wanted = wanted || !l.cfg.NoOffload
+	}
+	if err := from.SetGRO(wanted); err != nil && wanted && from.gro == nil {
+		from.gro = err
+		p.log.Info("UDP_GRO is not available", zap.Error(err))
+	}
+}
+
+// pool returns the sending sockets for a range of source ports.
+func (p *port) pool(key poolKey, from *listener) (*underlay.Pool, error) {
+	if have := p.pools[key]; have != nil {
+		return have, nil
+	}
+	pool, err := underlay.OpenPool(key.ipv6, key.low, key.high, from.Socket)
+	if err != nil {
+		return nil, fmt.Errorf("srcport: %w", err)
+	}
+	p.pools[key] = pool
+	return pool, nil
+}
+
+// release closes the sockets of each family that no link uses any more, and
+// reports whether none is left.
+func (p *port) release() (idle bool) {
+	for _, at := range []**listener{&p.v4, &p.v6} {
+		if *at != nil && len((*at).links) == 0 {
+			p.closeListener(*at)
+			*at = nil
+		}
+	}
+	return p.v4 == nil && p.v6 == nil
+}
+
+func (p *port) closeListener(at *listener) {
+	p.loop.do(func() { p.loop.remove(at.FD()) })
+	for key, pool := range p.pools {
+		if key.ipv6 == (at == p.v6) {
+			pool.Close(at.Socket)
+			delete(p.pools, key)
+		}
+	}
+	at.snmp.Close()
+	at.Close()
+}
+
+// close stops the worker of a port without sockets.
+func (p *port) close() { p.loop.close() }
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}

@@ -1,0 +1,133 @@
+package dataplane
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/weftnet/weft/dataplane/internal/tap"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/encap"
+)
+
+// receive moves one batch of datagrams from a socket to the devices. Frames of
+// a batch that belong together are joined before they are written. It reports
+// whether there was anything.
+func (p *port) receive(from *listener) (busy bool) {
+	datagrams, err := from.Receive()
+	if err != nil {
+		return false
+	}
+	for i := range datagrams {
+		p.split(&datagrams[i], from)
+	}
+	p.deliver()
+	return len(datagrams) > 0
+}
+
+// split takes apart what one receive call entry holds: one VXLAN packet, or a
+// run of them that UDP_GRO joined.
+func (p *port) split(d *underlay.Datagram, from *listener) {
+	data := d.Data
+	for len(data) > 0 {
+		n := encap.SplitDatagram(data, d.Segment)
+		inner := 0
+		if n == len(d.Data) {
+			inner = d.Segment // of a UDP super-frame inside, if it says anything
+		}
+		p.decapsulate(data[:n:n], d.TOS, inner, from)
+		data = data[n:]
+	}
+	if len(d.Data) == 0 {
+		p.drops.drop(ShortHeader)
+	}
+}
+
+// decapsulate checks one VXLAN packet, in the kernel's order, and queues the
+// frame inside to its link.
+func (p *port) decapsulate(datagram []byte, tos uint8, segment int, from *listener) {
+	header, err := encap.ParseHeader(datagram)
+	if err != nil {
+		p.drops.drop(decapReason(err))
+		return
+	}
+	link := from.links[header.VNI]
+	if link == nil {
+		p.drops.drop(UnknownVNI)
+		return
+	}
+	if header.Reserved {
+		link.counters.drops.drop(ReservedBits)
+		return
+	}
+	link.accept(datagram[encap.HeaderLen:], tos, segment, p)
+}
+
+// accept queues a frame to the link's device, or drops it.
+func (l *Link) accept(frame []byte, tos uint8, segment int, p *port) {
+	if len(frame) < encap.EtherHeaderLen {
+		l.counters.drops.drop(ShortFrame)
+		return
+	}
+	attrs := l.attrs.Load()
+	if macAt(frame, 6) == attrs.mac {
+		l.counters.drops.drop(OwnSource)
+		return
+	}
+	layout := encap.ParseFrame(frame)
+	if layout.CheckLength(frame) != nil {
+		l.counters.drops.drop(BadLength)
+		return
+	}
+	if encap.DecapECN(frame, &layout, tos) != nil {
+		l.counters.drops.drop(ECN)
+		return
+	}
+	if !l.dirty {
+		l.dirty = true
+		p.dirty = append(p.dirty, l)
+	}
+	gso := encap.DescribeReceived(frame, &layout, attrs.mtu, segment)
+	l.joined.Add(encap.Packet{Frame: frame, GSO: gso}, &layout)
+}
+
+// deliver writes what has been queued to the devices.
+func (p *port) deliver() {
+	for _, l := range p.dirty {
+		l.write()
+		l.dirty = false
+	}
+	p.dirty = p.dirty[:0]
+}
+
+// write hands the link's queue to its device. A frame that the device refuses
+// costs only itself.
+func (l *Link) write() {
+	frames := l.joined.Frames()
+	for i := range frames {
+		f := &frames[i]
+		if err := l.device.Write(f); err != nil {
+			frames, _ := f.Arrived()
+			l.counters.drops.dropN(writeReason(err), frames)
+			continue
+		}
+		l.counters.received(f)
+	}
+	l.joined.Reset()
+}
+
+func decapReason(err error) Reason {
+	if errors.Is(err, encap.ErrNoVNIFlag) {
+		return NoVNIFlag
+	}
+	return ShortHeader
+}
+
+func writeReason(err error) Reason {
+	switch {
+	case errors.Is(err, tap.ErrDown), errors.Is(err, tap.ErrClosed):
+		return DeviceDown
+	case errors.Is(err, encap.ErrGSO), errors.Is(err, syscall.EINVAL):
+		return BadLength
+	}
+	return DeviceFull
+}
