@@ -21,19 +21,18 @@ type loop struct {
 	closed      bool
 
 	// The thread's own.
-	sources map[int32]*source
-	hot     []*source
+	sources map[int32]*served
+	hot     []*served
 	closing bool
 	events  [64]unix.EpollEvent
 }
 
-// source is a descriptor and what to do when it is readable. serve does a
-// bounded batch and reports whether there was anything; an error takes the
-// descriptor out of the loop.
-type source struct {
-	fd    int32
-	serve func() (busy bool, err error)
-	hot   bool
+// served is a source and how the loop finds it ready.
+type served struct {
+	source
+	fd      int32
+	hot     bool
+	removed bool
 }
 
 // roundsBetweenPolls bounds how long busy descriptors keep others waiting.
@@ -53,10 +52,10 @@ func startLoop() (*loop, error) {
 		epoll: epoll, wake: wake,
 		commands: make(chan func(), 16),
 		stopped:  make(chan struct{}),
-		sources:  map[int32]*source{},
+		sources:  map[int32]*served{},
 	}
 	go l.run()
-	return l, l.add(wake, l.obey)
+	return l, l.add(wake, commandSource{l})
 }
 
 // makeRoomFor gives the scheduler a processor for each loop, which hardly ever
@@ -68,12 +67,12 @@ func makeRoomFor(loops int) {
 }
 
 // add has the loop serve a descriptor.
-func (l *loop) add(fd int, serve func() (bool, error)) error {
+func (l *loop) add(fd int, s source) error {
 	var err error
 	l.do(func() {
 		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 		if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err == nil {
-			l.sources[event.Fd] = &source{fd: event.Fd, serve: serve}
+			l.sources[event.Fd] = &served{source: s, fd: event.Fd}
 		}
 	})
 	if err != nil {
@@ -88,7 +87,7 @@ func (l *loop) remove(fd int) {
 	if s == nil {
 		return
 	}
-	s.serve = func() (bool, error) { return false, nil } // it may be hot
+	s.removed = true // it may be hot
 	delete(l.sources, s.fd)
 	// A descriptor of a deleted device is refused; closing it does the same.
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
@@ -114,19 +113,22 @@ func (l *loop) do(f func()) bool {
 	}
 }
 
-// obey runs the commands that wait.
-func (l *loop) obey() (bool, error) {
+// commandSource is the descriptor that wakes the loop for commands.
+type commandSource struct{ *loop }
+
+func (c commandSource) read() (bool, error) {
 	var counter [8]byte
-	_, _ = unix.Read(l.wake, counter[:])
-	for {
-		select {
-		case f := <-l.commands:
-			f()
-		default:
-			return false, nil
-		}
+	_, _ = unix.Read(c.wake, counter[:])
+	return len(c.commands) > 0, nil
+}
+
+func (c commandSource) handle() {
+	for range len(c.commands) {
+		(<-c.commands)()
 	}
 }
+
+func (commandSource) lost(error) {}
 
 // close ends the loop and waits until it has.
 func (l *loop) close() {
@@ -162,18 +164,27 @@ func (l *loop) run() {
 func (l *loop) serveHot() {
 	kept := l.hot[:0]
 	for _, s := range l.hot {
-		busy, err := s.serve()
-		switch {
-		case err != nil:
-			s.hot = false
-			l.remove(int(s.fd))
-		case busy:
+		if s.hot = l.serve(s); s.hot {
 			kept = append(kept, s)
-		default:
-			s.hot = false
 		}
 	}
 	l.hot = kept
+}
+
+func (l *loop) serve(s *served) (busy bool) {
+	if s.removed {
+		return false
+	}
+	busy, err := s.read()
+	if busy {
+		s.handle()
+	}
+	if err != nil {
+		l.remove(int(s.fd))
+		s.lost(err)
+		return false
+	}
+	return busy
 }
 
 // poll makes those sources hot that the kernel says are ready. Waiting goes

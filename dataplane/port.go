@@ -96,7 +96,7 @@ func newListener(r *underlay.Receiver, ipv6 bool) *listener {
 }
 
 func (p *port) serveSocket(at *listener) error {
-	return p.loop.add(at.FD(), func() (bool, error) { return p.receive(at), nil })
+	return p.loop.add(at.FD(), &socketSource{port: p, from: at})
 }
 
 // checkZeroChecksum refuses a link that wants the shared socket otherwise, as
@@ -171,22 +171,12 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 
 // attach lets the worker serve the link.
 func (p *port) attach(l *Link, from *listener) error {
-	err := p.loop.add(l.device.FD(), func() (bool, error) { return p.serveDevice(l) })
-	if err != nil {
+	if err := p.loop.add(l.device.FD(), &deviceSource{link: l, batch: p.batch}); err != nil {
 		return err
 	}
 	p.loop.do(func() { from.links[l.cfg.VNI] = l })
 	p.setGRO(from)
 	return nil
-}
-
-// serveDevice is the worker's turn for one device.
-func (p *port) serveDevice(l *Link) (busy bool, err error) {
-	busy, err = l.transmit(p.batch, p.sender)
-	if err != nil {
-		go p.owner.deviceGone(l)
-	}
-	return busy, err
 }
 
 // removeLink takes the link from the worker and deletes its device.

@@ -9,20 +9,30 @@ import (
 	"github.com/weftnet/weft/encap"
 )
 
-// receive moves one batch of datagrams from a socket to the devices. Frames of
-// a batch that belong together are joined before they are written. It reports
-// whether there was anything.
-func (p *port) receive(from *listener) (busy bool) {
-	datagrams, err := from.Receive()
-	if err != nil {
-		return false
-	}
-	for i := range datagrams {
-		p.split(&datagrams[i], from)
-	}
-	p.deliver()
-	return len(datagrams) > 0
+// socketSource is a port's receiving socket as the loop serves it.
+type socketSource struct {
+	port      *port
+	from      *listener
+	datagrams []underlay.Datagram
 }
+
+// read takes a batch of datagrams from the socket. Errors of a socket that is
+// not connected are about datagrams sent before, and never last.
+func (s *socketSource) read() (busy bool, err error) {
+	s.datagrams, _ = s.from.Receive()
+	return len(s.datagrams) > 0, nil
+}
+
+// handle moves the batch to the devices. Frames that belong together are
+// joined before they are written.
+func (s *socketSource) handle() {
+	for i := range s.datagrams {
+		s.port.split(&s.datagrams[i], s.from)
+	}
+	s.port.deliver()
+}
+
+func (s *socketSource) lost(error) {}
 
 // split takes apart what one receive call entry holds: one VXLAN packet, or a
 // run of them that UDP_GRO joined.

@@ -7,17 +7,29 @@ import (
 	"github.com/weftnet/weft/routetable"
 )
 
-// transmit moves one batch of frames from the link's device to the sockets. It
-// reports whether there was anything, and tap.ErrClosed when the device is
-// gone.
-func (l *Link) transmit(batch *tap.Batch, out *underlay.Sender) (busy bool, err error) {
-	err = l.device.Read(batch)
-	for i := range batch.Packets {
-		l.encapsulate(batch, i, out)
-	}
-	out.Flush()
-	return len(batch.Packets) > 0, err
+// deviceSource is a link's device as the loop serves it.
+type deviceSource struct {
+	link  *Link
+	batch *tap.Batch
 }
+
+// read takes a batch of frames from the device. It fails when the device is
+// gone.
+func (s *deviceSource) read() (busy bool, err error) {
+	err = s.link.device.Read(s.batch)
+	return len(s.batch.Packets) > 0, err
+}
+
+// handle moves the batch to the sockets.
+func (s *deviceSource) handle() {
+	for i := range s.batch.Packets {
+		s.link.encapsulate(s.batch, i, s.link.port.sender)
+	}
+	s.link.port.sender.Flush()
+}
+
+// lost has the link removed: its device was deleted by somebody else.
+func (s *deviceSource) lost(error) { go s.link.port.owner.deviceGone(s.link) }
 
 // encapsulate queues frame i of the batch to wherever the FDB says, whole: one
 // look at its headers and one lookup serve all segments of a super-frame.
