@@ -1,0 +1,134 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// scene is two hosts on one wire, three links between them:
+//
+//	        host user  link             host kernel
+//	vxlan0  weft       VNI 5, 4789      kernel
+//	both0   weft       VNI 6, 4790      weft
+//	kern0   kernel     VNI 7, 4791      kernel
+type scene struct {
+	user, kernel *lab.Host
+	words        []string // of weft's command line for vxlan0
+}
+
+// end is one end of a link.
+type end struct {
+	host *lab.Host
+	addr netip.Prefix // inside
+}
+
+// pair is a link between the two hosts.
+type pair struct {
+	name         string
+	vni          uint32
+	port         uint16
+	user, kernel netip.Prefix // addresses inside
+	weftAt       [2]bool      // who is weft: the user host, the kernel host
+}
+
+var pairs = []pair{
+	{"vxlan0", 5, 4789, prefix("10.20.1.2/24"), prefix("10.20.1.3/24"), [2]bool{true, false}},
+	{"both0", 6, 4790, prefix("10.20.2.2/24"), prefix("10.20.2.3/24"), [2]bool{true, true}},
+	{"kern0", 7, 4791, prefix("10.20.3.2/24"), prefix("10.20.3.3/24"), [2]bool{false, false}},
+}
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func setUp() (*scene, error) {
+	s := &scene{}
+	var err error
+	if s.user, err = lab.NewHost("user"); err != nil {
+		return nil, err
+	}
+	if s.kernel, err = lab.NewHost("kernel"); err != nil {
+		s.close()
+		return nil, err
+	}
+	err = lab.Pair(s.user, s.kernel)
+	for i := range pairs {
+		if err == nil {
+			err = s.connect(&pairs[i])
+		}
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *scene) connect(p *pair) error {
+	a, b := lab.PairA4.Addr(), lab.PairB4.Addr()
+	return errors.Join(
+		s.add(p, end{s.user, p.user}, a, b, p.weftAt[0]),
+		s.add(p, end{s.kernel, p.kernel}, b, a, p.weftAt[1]))
+}
+
+// add makes one end of a link, by weft or by the kernel, and brings it up.
+func (s *scene) add(p *pair, e end, local, remote netip.Addr, byWeft bool) error {
+	v := lab.VXLAN{Name: p.name, ID: p.vni, Port: p.port, Local: local, Remote: remote, Dev: "eth0"}
+	var err error
+	if byWeft {
+		words := linkAdd(&v)
+		if s.words == nil {
+			s.words = words
+		}
+		_, err = weft(e.host, words...)
+	} else {
+		err = e.host.AddKernelVXLAN(v)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.host.AddAddr(p.name, e.addr), e.host.SetUp(p.name))
+}
+
+// linkAdd is the tutorial's line, without its first word.
+func linkAdd(v *lab.VXLAN) []string {
+	return strings.Fields(fmt.Sprintf("link add %s type vxlan id %d dstport %d remote %s local %s dev %s",
+		v.Name, v.ID, v.Port, v.Remote, v.Local, v.Dev))
+}
+
+// weft runs the program that `make build` made, in a host.
+func weft(h *lab.Host, args ...string) (string, error) {
+	out, err := h.Run([]string{"WEFT_RUN_DIR=" + lab.RunDir()}, program(), args...)
+	if err != nil {
+		return "", err
+	}
+	if out.Status != 0 {
+		return "", fmt.Errorf("weft %s: %s", strings.Join(args, " "), strings.TrimSpace(out.Stderr))
+	}
+	return out.Stdout, nil
+}
+
+func program() string {
+	if path := os.Getenv("WEFT_BIN"); path != "" {
+		return path
+	}
+	return "bin/weft"
+}
+
+// close deletes the devices first, so that the daemons end by themselves.
+func (s *scene) close() {
+	for _, h := range []*lab.Host{s.user, s.kernel} {
+		if h == nil {
+			continue
+		}
+		for _, p := range pairs {
+			_ = h.Delete(p.name) // it may not have come to that
+		}
+		_ = h.Close()
+	}
+}
