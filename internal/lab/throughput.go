@@ -1,0 +1,94 @@
+//go:build linux
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// burst is the size of the buffers of an unchecked transfer.
+const burst = 1 << 20
+
+// Rate is what a throughput run carried, counted at the receiver.
+type Rate struct {
+	Streams  []int64 // bytes of each stream
+	Duration time.Duration
+}
+
+// Bytes is the sum of all streams.
+func (r Rate) Bytes() int64 {
+	var sum int64
+	for _, n := range r.Streams {
+		sum += n
+	}
+	return sum
+}
+
+// BitsPerSecond is the rate of all streams together.
+func (r Rate) BitsPerSecond() float64 { return float64(r.Bytes()) * 8 / r.Duration.Seconds() }
+
+// Throughput sends zeros over a number of TCP streams at once, as fast as they
+// go, for a duration, from one host to an address of another (port 0 takes
+// any). Both directions are measured at once by two calls.
+func Throughput(from, to *Host, addr netip.AddrPort, d time.Duration, streams int) (Rate, error) {
+	all, err := connect(from, to, addr, streams)
+	if err != nil {
+		return Rate{}, fmt.Errorf("throughput from %s to %s: %w", from.Name, to.Name, err)
+	}
+	defer closeAll(all)
+	rate := Rate{Streams: make([]int64, streams)}
+	errs := make([]error, 2*streams)
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i, s := range all {
+		wg.Go(func() { errs[2*i] = pour(s.client, start.Add(d)) })
+		wg.Go(func() { rate.Streams[i], errs[2*i+1] = drain(s.server, start.Add(d+stallLimit)) })
+	}
+	wg.Wait()
+	rate.Duration = time.Since(start)
+	if err := errors.Join(errs...); err != nil {
+		return rate, fmt.Errorf("throughput from %s to %s: %w", from.Name, to.Name, err)
+	}
+	return rate, nil
+}
+
+// pour writes zeros until the deadline, once at least, and closes its direction.
+func pour(conn *net.TCPConn, until time.Time) error {
+	zeros := make([]byte, burst)
+	if err := conn.SetWriteDeadline(until.Add(stallLimit)); err != nil {
+		return err
+	}
+	for {
+		if _, err := conn.Write(zeros); err != nil {
+			return err
+		}
+		if !time.Now().Before(until) {
+			return conn.CloseWrite()
+		}
+	}
+}
+
+// drain reads to the end and returns how much came.
+func drain(conn *net.TCPConn, deadline time.Time) (int64, error) {
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, burst)
+	var total int64
+	for {
+		n, err := conn.Read(buf)
+		total += int64(n)
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
