@@ -1,0 +1,100 @@
+# Everything here needs Go, make and a C compiler, and no more (the race detector needs the compiler); test-novxlan fetches the rest by itself.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/weftnet/weft/internal/cli.version=$(VERSION)
+
+# Where the demo finds the program.
+export WEFT_BIN := $(CURDIR)/bin/weft
+
+# Packages are tested one after another, because what they time and transfer wants all cores; -p 1 slows compiling too, so that comes first.
+TEST_FLAGS := -count=1 -p 1 -timeout 20m
+RACE_DIRS  := encap routetable dataplane internal/control internal/daemon internal/cli
+RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
+
+BENCH     ?= .
+BENCHTIME ?= 1s
+FUZZTIME  ?= 30s
+
+# What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern.
+NOVXLAN_PKGS ?= internal/novxlan $(patsubst %/,%,$(dir $(firstword $(wildcard internal/interop/*_test.go))))
+NOVXLAN_RUN  ?= NoVXLAN|UserUser|Ping/user-user
+NOVXLAN_BINS  = $(patsubst %,bin/%.test,$(notdir $(NOVXLAN_PKGS)))
+
+# The linter and benchstat are pinned in a module of their own, so that go.mod does not carry what they need.
+TOOL        := go tool -modfile=tools/go.mod
+VET_ARCHES  := amd64 arm64 arm riscv64 s390x
+PORTABLE_OS := darwin windows
+LIBRARY     := ./encap ./routetable ./dataplane
+
+.PHONY: build
+build: ## build bin/weft (the default)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
+
+.PHONY: demo
+demo: build ## show two hosts, one with weft and one with the kernel's vxlan, and real traffic between them
+	CGO_ENABLED=0 go build -trimpath -o bin/weft-demo ./internal/demo
+	bin/weft-demo
+
+.PHONY: test
+test: build ## run all tests, those of the library and the daemon once more under the race detector
+	go test -C tools ./testsum
+	go build -C tools -o ../bin/testsum ./testsum
+	-go test -exec true ./... >/dev/null
+	-go test -exec true -race $(RACE_PKGS) >/dev/null
+	bin/testsum $(TEST_FLAGS) ./... + -race $(TEST_FLAGS) $(RACE_PKGS)
+
+.PHONY: test-novxlan
+test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN of NOVXLAN_PKGS in it
+	CGO_ENABLED=0 go build -trimpath -o bin/novxlan ./internal/novxlan
+	CGO_ENABLED=0 go test -c -o bin/ $(addprefix ./,$(NOVXLAN_PKGS))
+	bin/novxlan -run '$(NOVXLAN_RUN)' $(NOVXLAN_BINS)
+
+.PHONY: bench
+bench: build ## run the benchmarks that match BENCH, each for BENCHTIME
+	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -timeout 60m ./bench/...
+
+.PHONY: benchstat
+benchstat: ## compare two outputs of make bench: make benchstat OLD=a.txt NEW=b.txt
+	$(TOOL) benchstat $(OLD) $(NEW)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target of encap for FUZZTIME each
+	@targets=$$(go test -list '^Fuzz' ./encap | grep '^Fuzz') || { echo 'encap has no fuzz target'; exit 1; }; \
+	for t in $$targets; do echo "$$t"; go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) ./encap || exit 1; done
+
+.PHONY: cover
+cover: build ## test, and print how much of each package all tests together cover
+	rm -rf bin/cover
+	mkdir -p bin/cover
+	go test $(TEST_FLAGS) -cover -coverpkg=./... ./... -args -test.gocoverdir=$(CURDIR)/bin/cover
+	go tool covdata textfmt -i=bin/cover -o bin/cover.out
+	go tool covdata percent -i=bin/cover
+	go tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: lint
+lint: lint-go lint-ports ## run the linters and vet what is built for other machines
+
+.PHONY: lint-go
+lint-go:
+	$(TOOL) golangci-lint run ./...
+	cd tools && go tool golangci-lint run ./...
+
+.PHONY: lint-ports
+lint-ports: $(addprefix vet-,$(VET_ARCHES)) $(addprefix build-,$(PORTABLE_OS))
+
+.PHONY: $(addprefix vet-,$(VET_ARCHES))
+$(addprefix vet-,$(VET_ARCHES)): vet-%:
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* go vet ./...
+
+# The library alone has a portable device path.
+.PHONY: $(addprefix build-,$(PORTABLE_OS))
+$(addprefix build-,$(PORTABLE_OS)): build-%:
+	CGO_ENABLED=0 GOOS=$* go build $(LIBRARY)
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin
+
+.PHONY: help
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
