@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/weftnet/weft/dataplane"
+)
+
+// newLink is what the words of `weft link add` say.
+type newLink struct {
+	cfg     dataplane.LinkConfig
+	kind    string
+	hasVNI  bool
+	hasPort bool
+}
+
+const elsewhereIP = "is not for `weft link add`: set it with `ip link set` once the link exists"
+
+// linkWords come before `type`, whose value selects the words behind it.
+var linkWords = grammar[newLink]{
+	words: map[string]word[newLink]{
+		"name":    {"name", takeName},
+		"dev":     {"name", takeName}, // `ip link add dev NAME` names the new device too
+		"address": {"address", takeMAC},
+		"mtu":     {"mtu", takeMTU},
+		"type":    {"type", takeKind},
+	},
+	refused: reasons(
+		elsewhereIP, "txqueuelen txqlen qlen up down master arp multicast alias broadcast brd netns group",
+		"belongs behind `type vxlan`", "id vni remote local dstport srcport port ttl tos df flowlabel udpcsum noudpcsum offload",
+		"is not served", "link parentdev index numtxqueues numrxqueues gso_max_size gso_max_segs",
+	),
+	bare: bareName,
+}
+
+// reasons makes a table of refused words from pairs of a reason and the words,
+// separated by spaces, that it is for.
+func reasons(pairs ...string) map[string]string {
+	table := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		for name := range strings.FieldsSeq(pairs[i+1]) {
+			table[name] = pairs[i]
+		}
+	}
+	return table
+}
+
+func takeName(c *cursor, into *newLink) (err error) {
+	if into.cfg.Name != "" {
+		return duplicate(into.cfg.Name, c.word)
+	}
+	into.cfg.Name, err = c.deviceName()
+	return err
+}
+
+// bareName takes the first word that is no other as the link's name.
+func bareName(c *cursor, into *newLink) (bool, error) {
+	if into.cfg.Name != "" {
+		return false, nil
+	}
+	if !validName(c.word) {
+		return true, usagef("name %q is refused: allowed is %s", c.word, nameShape)
+	}
+	into.cfg.Name = c.word
+	return true, nil
+}
+
+func takeMAC(c *cursor, into *newLink) (err error) {
+	into.cfg.Address, err = c.mac()
+	return err
+}
+
+func takeMTU(c *cursor, into *newLink) error {
+	n, err := c.number("a size in bytes", 68, 65535)
+	into.cfg.MTU = int(n)
+	return err
+}
+
+// takeKind reads the link's type and then all words behind it.
+func takeKind(c *cursor, into *newLink) (err error) {
+	if into.kind, err = c.value("vxlan"); err != nil {
+		return err
+	}
+	switch into.kind {
+	case "vxlan":
+		return vxlanWords.read(c, into)
+	case "udp":
+		return usagef("`type udp` is not served yet: allowed is `type vxlan`")
+	}
+	return unknown("type", into.kind, []string{"vxlan"})
+}
+
+// readNewLink reads the words of `weft link add`.
+func readNewLink(words []string) (*newLink, error) {
+	var l newLink
+	if err := linkWords.read(&cursor{words: words}, &l); err != nil {
+		return nil, err
+	}
+	if l.cfg.Name == "" {
+		return nil, usagef("no name given: `link add` needs the new device's, %s", nameShape)
+	}
+	if l.kind == "" {
+		return nil, usagef("no type given: `link add` needs `type vxlan id VNI`")
+	}
+	return &l, l.check()
+}

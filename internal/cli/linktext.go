@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/weftnet/weft/dataplane"
+)
+
+const broadcast = "ff:ff:ff:ff:ff:ff"
+
+// ageing is the lifetime in seconds that the kernel's device gives to a learnt
+// address; it is shown as the kernel shows it.
+const ageing = 300
+
+// printLinks prints links as `ip -d link show` does.
+func (a *app) printLinks(links []foundLink) error {
+	var out bytes.Buffer
+	for _, l := range links {
+		a.writeDevice(&out, l.device)
+		fmt.Fprintf(&out, "    vxlan %s\n", strings.Join(vxlanLine(&l.info), " "))
+		fmt.Fprintf(&out, "    offload %s\n", strings.Join(featureLine(l.info.Features), " "))
+		if a.statistics && l.stats != nil {
+			writeFigures(&out, figuresOf(l.stats))
+		}
+	}
+	_, err := a.out.Write(out.Bytes())
+	return err
+}
+
+func (a *app) writeDevice(out io.Writer, d *netlink.LinkAttrs) {
+	fmt.Fprintf(out, "%d: %s: <%s> mtu %d ", d.Index, d.Name, strings.Join(flagNames(d.RawFlags), ","), d.MTU)
+	if d.MasterIndex != 0 {
+		fmt.Fprintf(out, "master %s ", deviceName(d.MasterIndex))
+	}
+	fmt.Fprintf(out, "state %s mode DEFAULT group %s qlen %d\n", operState(d), groupName(d.Group), d.TxQLen)
+	fmt.Fprintf(out, "    link/ether %s brd %s", d.HardwareAddr, broadcast)
+	if a.details {
+		fmt.Fprintf(out, " promiscuity %d  allmulti %d numtxqueues %d numrxqueues %d gso_max_size %d gso_max_segs %d",
+			d.Promisc, d.Allmulti, d.NumTxQueues, d.NumRxQueues, d.GSOMaxSize, d.GSOMaxSegs)
+	}
+	fmt.Fprintln(out)
+}
+
+// vxlanLine lists a link's configuration in the words and the order of ip.
+func vxlanLine(c *dataplane.LinkInfo) []string {
+	line := []string{fmt.Sprintf("id %d", c.VNI)}
+	add := func(show bool, format string, args ...any) {
+		if show {
+			line = append(line, fmt.Sprintf(format, args...))
+		}
+	}
+	add(c.Remote.IsValid(), "remote %s", c.Remote)
+	add(c.Local.IsValid(), "local %s", c.Local)
+	add(c.Dev != "", "dev %s", c.Dev)
+	add(true, "srcport %d %d dstport %d", c.SrcPortLow, c.SrcPortHigh, c.Port)
+	add(c.TOSCopy, "tos inherit")
+	add(!c.TOSCopy && c.TOS != 0, "tos %#x", c.TOS)
+	add(true, "ttl %s", ttlText(c))
+	add(c.DF != "" && c.DF != dataplane.DFUnset, "df %s", c.DF)
+	add(c.FlowLabel != 0, "flowlabel %#x", c.FlowLabel)
+	add(true, "ageing %d", ageing)
+	add(true, "%sudpcsum", no(c.Checksum.NoUDP))
+	add(true, "%sudp6zerocsumtx", no(!c.Checksum.ZeroTx6))
+	add(true, "%sudp6zerocsumrx", no(!c.Checksum.AcceptRx6))
+	return line
+}
+
+func ttlText(c *dataplane.LinkInfo) string {
+	switch {
+	case c.TTLCopy:
+		return "inherit"
+	case c.TTL == 0:
+		return "auto"
+	}
+	return fmt.Sprint(c.TTL)
+}
+
+func no(off bool) string {
+	if off {
+		return "no"
+	}
+	return ""
+}
+
+// featureLine says of every offload whether it is in use, and else why not.
+func featureLine(features map[string]string) []string {
+	var line []string
+	for _, name := range slices.Sorted(maps.Keys(features)) {
+		state := features[name]
+		if state != "on" && state != "off" {
+			state = "off (" + state + ")"
+		}
+		line = append(line, name+" "+state)
+	}
+	return line
+}

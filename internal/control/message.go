@@ -1,0 +1,62 @@
+// Package control is the control socket: how `weft` commands and other
+// programs of one machine talk to the daemons, each of which serves one
+// network namespace. A request and its response are one JSON object per line
+// over a Unix stream socket; a connection may carry several of them in turn.
+package control
+
+import "github.com/weftnet/weft/dataplane"
+
+// Version is the protocol's version. Both ends send theirs, so that a command
+// of another release than the running daemon's is told so.
+const Version = 1
+
+// Op is what a request asks for.
+type Op string
+
+// The operations that a daemon answers.
+const (
+	OpAdd   Op = "add"   // create Request.Link
+	OpDel   Op = "del"   // remove the link Request.Name
+	OpList  Op = "list"  // tell every link's configuration
+	OpStats Op = "stats" // the same with every link's figures
+)
+
+// Request is one question to a daemon.
+type Request struct {
+	Version int                   `json:"version"`
+	Op      Op                    `json:"op"`
+	Name    string                `json:"name,omitempty"`
+	Link    *dataplane.LinkConfig `json:"link,omitempty"`
+}
+
+// Response is its answer. Error is empty when OK is true.
+type Response struct {
+	Version int    `json:"version"`
+	OK      bool   `json:"ok"`
+	Error   string `json:"error,omitempty"`
+	Usage   bool   `json:"usage,omitempty"`   // the request itself was wrong: exit status 2
+	Closing bool   `json:"closing,omitempty"` // the daemon is on its way out: ask its successor
+	Ending  bool   `json:"ending,omitempty"`  // refused, and the daemon ends for want of a link
+	Links   []Link `json:"links,omitempty"`   // OpAdd: the new one; OpList and OpStats: all
+}
+
+// Link is one link as its daemon sees it. Stats is nil unless asked for.
+type Link struct {
+	Info  dataplane.LinkInfo `json:"info"`
+	Stats *dataplane.Stats   `json:"stats,omitempty"`
+}
+
+// Done is the response to a request that was carried out.
+func Done(links ...Link) Response {
+	return Response{Version: Version, OK: true, Links: links}
+}
+
+// Failed is the response to one that was not, for the reason err.
+func Failed(err error) Response {
+	return Response{Version: Version, Error: err.Error()}
+}
+
+// Malformed is the response to a request that could never be carried out.
+func Malformed(err error) Response {
+	return Response{Version: Version, Error: err.Error(), Usage: true}
+}

@@ -1,0 +1,150 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// answerTimeout bounds how long a client may take to read its response.
+const answerTimeout = 5 * time.Second
+
+// acceptPause is for the time in which connections cannot be accepted.
+const acceptPause = 20 * time.Millisecond
+
+// Server answers requests, each connection in a goroutine of its own.
+type Server struct {
+	handle func(Request) Response
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// NewServer returns a server that lets handle answer; handle is called from
+// several goroutines at once.
+func NewServer(handle func(Request) Response) *Server {
+	return &Server{handle: handle, conns: map[net.Conn]struct{}{}}
+}
+
+// Serve accepts connections of root and of the daemon's own user, and returns
+// when l is closed. Whoever uses up the descriptors does not end it.
+func (s *Server) Serve(l *net.UnixListener) {
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			time.Sleep(acceptPause)
+		case s.begin(conn):
+			go s.admit(conn)
+		}
+	}
+}
+
+// Converse answers on conn, which it then owns, until the other end closes it
+// or Close is called. Nothing is asked about who the other end is.
+func (s *Server) Converse(conn net.Conn) {
+	if !s.begin(conn) {
+		return
+	}
+	defer s.end(conn)
+	converse(conn, s.handle)
+}
+
+// Close ends every connection once the request that it is at is answered,
+// and returns when all have ended.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for conn := range s.conns {
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// begin counts conn in, or closes it when the server is closed.
+func (s *Server) begin(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return false
+	}
+	s.conns[conn] = struct{}{}
+	s.wg.Add(1)
+	return true
+}
+
+func (s *Server) end(conn net.Conn) {
+	s.mu.Lock()
+	delete(s.conns, conn)
+	s.mu.Unlock()
+	conn.Close()
+	s.wg.Done()
+}
+
+// admit answers whoever may ask, and refuses the others: when they have asked,
+// since a connection that is merely closed looks like that of an ended daemon.
+func (s *Server) admit(conn *net.UnixConn) {
+	defer s.end(conn)
+	handle := s.handle
+	if err := checkPeer(conn); err != nil {
+		handle = func(Request) Response { return Failed(err) }
+	}
+	converse(conn, handle)
+}
+
+func converse(conn net.Conn, handle func(Request) Response) {
+	in := bufio.NewReader(conn)
+	for {
+		line, err := readLine(in, maxRequest)
+		if errors.Is(err, errTooLong) {
+			answer(conn, Failed(fmt.Errorf("request: %w", err)))
+		}
+		if err != nil {
+			return
+		}
+		if !answer(conn, respond(line, handle)) {
+			return
+		}
+	}
+}
+
+func respond(line []byte, handle func(Request) Response) Response {
+	req, err := parseRequest(line)
+	if err != nil {
+		return Failed(fmt.Errorf("request is not understood: %w", err))
+	}
+	return handle(req)
+}
+
+// parseRequest refuses what it does not know, such as a word of a later
+// release, instead of doing something else than was asked.
+func parseRequest(line []byte) (Request, error) {
+	var head struct{ Version int }
+	if err := json.Unmarshal(line, &head); err != nil {
+		return Request{}, err
+	}
+	if head.Version != Version {
+		return Request{}, fmt.Errorf("it is of protocol version %d, and this daemon speaks version %d: use the weft that started it, or restart the daemon",
+			head.Version, Version)
+	}
+	var req Request
+	in := json.NewDecoder(bytes.NewReader(line))
+	in.DisallowUnknownFields()
+	return req, in.Decode(&req)
+}
+
+func answer(conn net.Conn, resp Response) bool {
+	_ = conn.SetWriteDeadline(time.Now().Add(answerTimeout))
+	return writeLine(conn, resp) == nil
+}
