@@ -5,7 +5,10 @@ package count
 import "sync/atomic"
 
 // Counter counts up. Only one goroutine may call Add; any may call Load.
-type Counter struct{ v uint64 }
+type Counter struct {
+	_ [0]atomic.Uint64 // aligns v on 32-bit machines, where the store needs that
+	v uint64
+}
 
 // Add adds n.
 func (c *Counter) Add(n uint64) { atomic.StoreUint64(&c.v, c.v+n) }
