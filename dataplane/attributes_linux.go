@@ -1,3 +1,5 @@
+//go:build !portable
+
 package dataplane
 
 import (
@@ -6,10 +8,11 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"github.com/weftnet/weft/dataplane/internal/tap"
-	"github.com/weftnet/weft/routetable"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/dataplane/internal/tap"
+	"github.com/weftnet/weft/routetable"
 )
 
 // readAttributes asks the descriptor which device it is, and that device's
@@ -28,7 +31,7 @@ func attributesIn(name string, ns int) (*attributes, error) {
 	if err := unix.Fstat(ns, &stat); err != nil {
 		return nil, fmt.Errorf("namespace of %s: %w", name, err)
 	}
-	handle, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
+	handle, err := netlinkIn(ns)
 	if err != nil {
 		return nil, fmt.Errorf("netlink in the namespace of %s: %w", name, err)
 	}
@@ -38,6 +41,20 @@ func attributesIn(name string, ns int) (*attributes, error) {
 		return nil, fmt.Errorf("look for %s: %w", name, err)
 	}
 	return attributesOf(link, stat.Ino), nil
+}
+
+// netlinkIn opens netlink in a namespace. For the thread's own it does without
+// setns, which would want CAP_SYS_ADMIN.
+func netlinkIn(ns int) (*netlink.Handle, error) {
+	if isOwnNamespace(ns) {
+		return netlink.NewHandle(unix.NETLINK_ROUTE)
+	}
+	return netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
+}
+
+func isOwnNamespace(ns int) bool {
+	var there, here unix.Stat_t
+	return unix.Fstat(ns, &there) == nil && unix.Stat("/proc/thread-self/ns/net", &here) == nil && there.Ino == here.Ino
 }
 
 func attributesOf(link netlink.Link, inode uint64) *attributes {
@@ -74,8 +91,12 @@ func (l *Link) watchHere() (moved bool, err error) {
 	defer unix.Close(ns)
 	updates, done := make(chan netlink.LinkUpdate, 16), make(chan struct{})
 	defer close(done)
-	namespace := netns.NsHandle(ns)
-	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &namespace}); err != nil {
+	var options netlink.LinkSubscribeOptions
+	if !isOwnNamespace(ns) {
+		namespace := netns.NsHandle(ns)
+		options.Namespace = &namespace
+	}
+	if err := netlink.LinkSubscribeWithOptions(updates, done, options); err != nil {
 		return false, err
 	}
 	attrs, err := attributesIn(name, ns)

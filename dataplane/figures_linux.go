@@ -1,3 +1,5 @@
+//go:build !portable
+
 package dataplane
 
 import (
@@ -5,84 +7,59 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"github.com/weftnet/weft/dataplane/internal/tap"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/dataplane/internal/tap"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
 )
 
-// Stats returns the link's figures. What was dropped before its link was known
-// is in the figures of every link of the port.
-func (l *Link) Stats() Stats {
-	c, p := &l.counters, l.port
-	s := Stats{
-		Name:      l.Name(),
-		RxPackets: c.rxPackets.Load(), RxBytes: c.rxBytes.Load(),
-		TxPackets: c.txPackets.Load(), TxBytes: c.txBytes.Load(),
-		Drops: map[string]uint64{},
-	}
-	c.drops.addTo(s.Drops)
-	p.drops.addTo(s.Drops)
-	s.Drops[DeviceFull.String()] += l.deviceFull()
-	p.owner.mu.Lock()
-	defer p.owner.mu.Unlock()
-	s.Syscalls = SyscallStats{DevRead: l.device.Reads.Load(), DevWrite: l.device.Writes.Load(), UDPSend: p.sender.Sends.Load()}
-	s.Offload = OffloadStats{DevGSO: l.device.GSO.Load(), DevUSO: l.device.USO.Load(), UDPGSO: p.sender.GSO.Load()}
-	for _, at := range []*listener{p.v4, p.v6} {
-		if at != nil {
-			at.addTo(&s)
-		}
-	}
-	return s
+// kernelDrops tells what the kernel dropped before the worker could see it.
+type kernelDrops struct {
+	socket *underlay.Receiver
+	ipv6   bool
+	snmp   snmpFile
+	before namespaceDrops // when the socket was opened
 }
 
-// addTo adds what a receiving socket counted. The kernel has one number for
-// datagrams that found the buffer full and for those with a wrong checksum.
-// How many the latter were, it tells for the namespace as a whole; where other
-// sockets get bad checksums too, some of these can show as socket_full's.
-func (at *listener) addTo(s *Stats) {
-	s.Syscalls.UDPRecv += at.Calls.Load()
-	s.Offload.UDPGRO += at.GRO.Load()
-	drops, err := at.Drops()
+// namespaceDrops are the namespace's counts of datagrams of one family that
+// had a wrong checksum, or found a receive buffer full.
+type namespaceDrops struct{ checksum, full uint64 }
+
+func watchDrops(r *underlay.Receiver, ipv6 bool) kernelDrops {
+	k := kernelDrops{socket: r, ipv6: ipv6}
+	if snmp, err := openSNMP(ipv6); err == nil {
+		k.snmp = snmp
+		k.before, _ = k.namespace()
+	}
+	return k
+}
+
+func (k *kernelDrops) close() { k.snmp.Close() }
+
+// addTo adds what was dropped. Of a wrong checksum the socket often does not
+// learn: the kernel refuses short datagrams, and over IPv6 those without one,
+// before it has looked for a socket. It counts them for the namespace, so what
+// was sent to other sockets there is among them. Of what the socket does count,
+// the rest of the namespace tells which part was no lack of room.
+func (k *kernelDrops) addTo(s *Stats) {
+	drops, err := k.socket.Drops()
 	if err != nil {
 		return
 	}
-	bad := min(uint64(drops), at.checksumErrors()-at.checksumErrorsBefore)
-	s.Drops[BadChecksum.String()] += bad
-	s.Drops[SocketFull.String()] += uint64(drops) - bad
+	full := uint64(drops)
+	if now, err := k.namespace(); err == nil {
+		full = min(full, now.full-k.before.full)
+		s.Drops[BadChecksum.String()] += now.checksum - k.before.checksum
+	}
+	s.Drops[SocketFull.String()] += full
 }
 
-// deviceFull returns how many frames the device's queue could not hold before
-// the worker read them: the kernel counts them as the device's tx_dropped.
-func (l *Link) deviceFull() uint64 {
-	name, ns, err := l.where()
-	if err != nil {
-		return 0
+func (k *kernelDrops) namespace() (namespaceDrops, error) {
+	text, err := k.snmp.read()
+	if k.ipv6 {
+		return namespaceDrops{snmp6Value(text, "Udp6InCsumErrors"), snmp6Value(text, "Udp6RcvbufErrors") + snmp6Value(text, "Udp6MemErrors")}, err
 	}
-	defer unix.Close(ns)
-	handle, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
-	if err != nil {
-		return 0
-	}
-	defer handle.Close()
-	link, err := handle.LinkByName(name)
-	if err != nil || link.Attrs().Statistics == nil {
-		return 0
-	}
-	return link.Attrs().Statistics.TxDropped
-}
-
-// checksumErrors returns the namespace's count of datagrams with a wrong
-// checksum, of the listener's family.
-func (at *listener) checksumErrors() uint64 {
-	text, err := at.snmp.read()
-	if err != nil {
-		return at.checksumErrorsBefore
-	}
-	if at.ipv6 {
-		return snmp6Value(text, "Udp6InCsumErrors")
-	}
-	return snmpValue(text, "Udp", "InCsumErrors")
+	return namespaceDrops{snmpValue(text, "Udp", "InCsumErrors"), snmpValue(text, "Udp", "RcvbufErrors") + snmpValue(text, "Udp", "MemErrors")}, err
 }
 
 // snmpFile is a counter file of the namespace that it was opened in.
@@ -140,13 +117,24 @@ func snmp6Value(text, name string) uint64 {
 	return 0
 }
 
-// Info returns what the link is and which offloads it has.
-func (l *Link) Info() LinkInfo {
-	attrs := l.attrs.Load()
-	info := LinkInfo{LinkConfig: l.cfg, NetNS: attrs.netns, Index: attrs.index, Features: l.features()}
-	info.Name, info.MTU = attrs.name, attrs.mtu
-	info.Address = attrs.mac.String()
-	return info
+// deviceFull returns how many frames the device's queue could not hold before
+// the worker read them: the kernel counts them as the device's tx_dropped.
+func (l *Link) deviceFull() uint64 {
+	name, ns, err := l.where()
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(ns)
+	handle, err := netlinkIn(ns)
+	if err != nil {
+		return 0
+	}
+	defer handle.Close()
+	link, err := handle.LinkByName(name)
+	if err != nil || link.Attrs().Statistics == nil {
+		return 0
+	}
+	return link.Attrs().Statistics.TxDropped
 }
 
 // features says of each offload whether it is on, and if not, why.

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package dataplane
 
 import (
@@ -12,6 +14,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// bufferLimit is what bounds a socket's receive buffer, as a remedy.
+const bufferLimit = "net.core.rmem_max or grant CAP_NET_ADMIN"
 
 // explainListen says who holds the port when it is taken.
 func explainListen(port uint16, ipv6 bool, err error) error {

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package dataplane
 
 import (
@@ -6,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/dataplane/internal/tap"
 )
 
 // loop serves descriptors on one thread. Those that had something to do lately
@@ -26,6 +30,7 @@ type loop struct {
 	hot     []*served
 	closing bool
 	events  [64]unix.EpollEvent
+	batch   *tap.Batch
 }
 
 // served is a source and how the loop finds it ready.
@@ -59,6 +64,7 @@ func startLoop() (*loop, error) {
 		commands: make(chan func(), 16),
 		stopped:  make(chan struct{}),
 		sources:  map[int32]*served{},
+		batch:    tap.NewBatch(),
 	}
 	go l.run()
 	return l, l.add(wake, commandSource{l})
@@ -71,6 +77,10 @@ func makeRoomFor(loops int) {
 		runtime.GOMAXPROCS(wanted)
 	}
 }
+
+// deviceBatch returns what the frames of one more device are read into: the
+// loop reads one device after the other, so all share it.
+func (l *loop) deviceBatch() *tap.Batch { return l.batch }
 
 // add has the loop serve a descriptor.
 func (l *loop) add(fd int, s source) error {

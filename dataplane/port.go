@@ -3,10 +3,11 @@ package dataplane
 import (
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/routetable"
-	"go.uber.org/zap"
 )
 
 // port is one UDP port: its sockets, the links that share them, and the worker
@@ -23,7 +24,6 @@ type port struct {
 	// ---- the worker's
 	drops  dropCounters // of datagrams whose link is not known
 	sender *underlay.Sender
-	batch  *tap.Batch
 	dirty  []*Link // with frames to be written
 }
 
@@ -34,8 +34,7 @@ type listener struct {
 	ipv6  bool
 	gro   error // why UDP_GRO is not available
 
-	snmp                 snmpFile
-	checksumErrorsBefore uint64 // of the namespace, when the socket was opened
+	unseen kernelDrops // of datagrams that never got here
 }
 
 // poolKey tells pools of sending sockets apart: links with the same range of
@@ -52,7 +51,6 @@ func newPort(d *Dataplane, number uint16) (*port, error) {
 		log:    d.log.With(zap.Uint16("port", number)),
 		pools:  map[poolKey]*underlay.Pool{},
 		sender: underlay.NewSender(),
-		batch:  tap.NewBatch(),
 	}
 	p.sender.OnNoGSO = func(err error) {
 		p.log.Warn("UDP_SEGMENT is switched off: the kernel refused it", zap.Error(err))
@@ -87,12 +85,7 @@ func (p *port) listen(ipv6 bool, zeroChecksum bool) (*listener, error) {
 }
 
 func newListener(r *underlay.Receiver, ipv6 bool) *listener {
-	at := &listener{Receiver: r, ipv6: ipv6, links: map[uint32]*Link{}}
-	if snmp, err := openSNMP(ipv6); err == nil {
-		at.snmp = snmp
-		at.checksumErrorsBefore = at.checksumErrors()
-	}
-	return at
+	return &listener{Receiver: r, ipv6: ipv6, links: map[uint32]*Link{}, unseen: watchDrops(r, ipv6)}
 }
 
 func (p *port) serveSocket(at *listener) error {
@@ -118,7 +111,7 @@ func (p *port) sizeBuffer(r *underlay.Receiver) {
 		return
 	}
 	if got := r.SetReceiveBuffer(wanted); got < wanted {
-		p.log.Warn("receive buffer is smaller than wanted, so bursts may be dropped (socket_full): raise net.core.rmem_max or grant CAP_NET_ADMIN",
+		p.log.Warn("receive buffer is smaller than wanted, so bursts may be dropped (socket_full): raise "+bufferLimit,
 			zap.Int("wanted", wanted), zap.Int("got", got))
 	}
 }
@@ -171,7 +164,7 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 
 // attach lets the worker serve the link.
 func (p *port) attach(l *Link, from *listener) error {
-	if err := p.loop.add(l.device.FD(), &deviceSource{link: l, batch: p.batch}); err != nil {
+	if err := p.loop.add(l.device.FD(), &deviceSource{link: l, batch: p.loop.deviceBatch()}); err != nil {
 		return err
 	}
 	p.loop.do(func() { from.links[l.cfg.VNI] = l })
@@ -241,7 +234,7 @@ func (p *port) closeListener(at *listener) {
 			delete(p.pools, key)
 		}
 	}
-	at.snmp.Close()
+	at.unseen.close()
 	at.Close()
 }
 

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"github.com/songgao/water"
+
 	"github.com/weftnet/weft/dataplane/internal/count"
 	"github.com/weftnet/weft/encap"
 )

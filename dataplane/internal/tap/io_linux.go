@@ -1,13 +1,14 @@
+//go:build !portable
+
 package tap
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"unsafe"
 
-	"github.com/weftnet/weft/encap"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/encap"
 )
 
 // FD returns the descriptor for polling.
@@ -92,16 +93,6 @@ func (d *Device) readPortable(b *Batch) (more bool, err error) {
 	}
 	b.push(n, encap.GSO{})
 	return true, nil
-}
-
-func portableError(err error) error {
-	switch {
-	case errors.Is(err, unix.EBADFD), errors.Is(err, os.ErrClosed):
-		return ErrClosed
-	case errors.Is(err, unix.EIO):
-		return ErrDown
-	}
-	return err
 }
 
 // Write gives a frame or super-frame to the device. It returns ErrDown or

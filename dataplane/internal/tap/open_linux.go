@@ -1,9 +1,10 @@
+//go:build !portable
+
 package tap
 
 import (
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/songgao/water"
@@ -22,10 +23,9 @@ type handle struct {
 // and so it is where the kernel refuses a virtio-net header. The header's
 // refusal is not an error; Offloads tells.
 func Open(name string, portable bool) (*Device, error) {
-	w, err := water.New(water.Config{
-		DeviceType:             water.TAP,
-		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: !portable},
-	})
+	params := waterParams(name)
+	params.Persist = !portable
+	w, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: params})
 	if err != nil {
 		return nil, explainOpen(name, err)
 	}
@@ -116,17 +116,4 @@ func probe(fd int) Offloads {
 		return Offloads{Header: true, TCP: true}
 	}
 	return Offloads{Header: true}
-}
-
-// explainOpen says what is wrong with the machine rather than with the call.
-func explainOpen(name string, err error) error {
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("create %s: /dev/net/tun does not exist: load the tun module, or pass the device into the container: %w", name, err)
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("create %s: not permitted to use /dev/net/tun: run as root or with CAP_NET_ADMIN: %w", name, err)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("create %s: an interface of that name exists and is in use: %w", name, err)
-	}
-	return fmt.Errorf("create %s: %w", name, err)
 }

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package underlay
 
 import (
@@ -7,6 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// maxSegments is how many datagrams one message can have: UDP_MAX_SEGMENTS
+// before Linux 6.9 (1382e3b6a350 raised it to 128).
+const maxSegments = 64
 
 // mmsghdr is struct mmsghdr of recvmmsg(2); the compiler pads it as C does.
 type mmsghdr struct {

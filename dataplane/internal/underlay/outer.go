@@ -26,8 +26,8 @@ type Outer struct {
 }
 
 // Account is told what became of datagrams: they were handed to the kernel, or
-// they were not, and why (a unix.Errno). frames and bytes are those that the
-// sender was given with them.
+// they were not, and why (a syscall.Errno or an error around one). frames and
+// bytes are those that the sender was given with them.
 type Account interface {
 	Sent(frames, bytes int)
 	Dropped(frames int, why error)

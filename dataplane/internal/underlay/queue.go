@@ -5,13 +5,9 @@ import (
 	"github.com/weftnet/weft/encap"
 )
 
-// Limits of one message with UDP_SEGMENT.
-const (
-	// UDP_MAX_SEGMENTS before Linux 6.9 (1382e3b6a350 raised it to 128).
-	maxSegments = 64
-	// The largest UDP payload over IPv4; IPv6 would take 20 bytes more.
-	maxBytes = 65507
-)
+// maxBytes of one message is the largest UDP payload over IPv4; IPv6 would
+// take 20 bytes more.
+const maxBytes = 65507
 
 // Limits of what is queued between flushes.
 const (

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package underlay
 
 import (
@@ -5,8 +7,9 @@ import (
 	"net/netip"
 	"unsafe"
 
-	"github.com/weftnet/weft/dataplane/internal/count"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/dataplane/internal/count"
 )
 
 const (
