@@ -41,7 +41,8 @@ test: build ## run all tests, those of the library and the daemon once more unde
 	go build -C tools -o ../bin/testsum ./testsum
 	-go test -exec true ./... >/dev/null
 	-go test -exec true -race $(RACE_PKGS) >/dev/null
-	bin/testsum $(TEST_FLAGS) ./... + -race $(TEST_FLAGS) $(RACE_PKGS)
+	-go test -exec true -tags portable ./dataplane/... >/dev/null
+	bin/testsum $(TEST_FLAGS) ./... + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
 
 .PHONY: test-novxlan
 test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN of NOVXLAN_PKGS in it
@@ -85,6 +86,7 @@ lint-ports: $(addprefix vet-,$(VET_ARCHES)) $(addprefix build-,$(PORTABLE_OS))
 .PHONY: $(addprefix vet-,$(VET_ARCHES))
 $(addprefix vet-,$(VET_ARCHES)): vet-%:
 	CGO_ENABLED=0 GOOS=linux GOARCH=$* go vet ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* go vet -tags portable $(addsuffix /...,$(LIBRARY))
 
 # The library alone has a portable device path.
 .PHONY: $(addprefix build-,$(PORTABLE_OS))

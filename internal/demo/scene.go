@@ -4,12 +4,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/vtep"
 )
 
 // scene is two hosts on one wire, three links between them:
@@ -78,46 +77,24 @@ func (s *scene) connect(p *pair) error {
 
 // add makes one end of a link, by weft or by the kernel, and brings it up.
 func (s *scene) add(p *pair, e end, local, remote netip.Addr, byWeft bool) error {
-	v := lab.VXLAN{Name: p.name, ID: p.vni, Port: p.port, Local: local, Remote: remote, Dev: "eth0"}
-	var err error
-	if byWeft {
-		words := linkAdd(&v)
-		if s.words == nil {
-			s.words = words
-		}
-		_, err = weft(e.host, words...)
-	} else {
-		err = e.host.AddKernelVXLAN(v)
+	v := &lab.VXLAN{Name: p.name, ID: p.vni, Port: p.port, Local: local, Remote: remote, Dev: "eth0"}
+	addrs := []netip.Prefix{e.addr}
+	if !byWeft {
+		return vtep.AddKernelLink(e.host, v, addrs)
 	}
-	if err != nil {
-		return err
+	if s.words == nil {
+		s.words = vtep.Command(v)
 	}
-	return errors.Join(e.host.AddAddr(p.name, e.addr), e.host.SetUp(p.name))
+	return weft(e.host).AddLink(v, addrs)
 }
 
-// linkAdd is the tutorial's line, without its first word.
-func linkAdd(v *lab.VXLAN) []string {
-	return strings.Fields(fmt.Sprintf("link add %s type vxlan id %d dstport %d remote %s local %s dev %s",
-		v.Name, v.ID, v.Port, v.Remote, v.Local, v.Dev))
-}
-
-// weft runs the program that `make build` made, in a host.
-func weft(h *lab.Host, args ...string) (string, error) {
-	out, err := h.Run([]string{"WEFT_RUN_DIR=" + lab.RunDir()}, program(), args...)
-	if err != nil {
-		return "", err
+// weft is the program that `make build` made, in a host.
+func weft(h *lab.Host) *vtep.Weft {
+	program := os.Getenv("WEFT_BIN")
+	if program == "" {
+		program = "bin/weft"
 	}
-	if out.Status != 0 {
-		return "", fmt.Errorf("weft %s: %s", strings.Join(args, " "), strings.TrimSpace(out.Stderr))
-	}
-	return out.Stdout, nil
-}
-
-func program() string {
-	if path := os.Getenv("WEFT_BIN"); path != "" {
-		return path
-	}
-	return "bin/weft"
+	return &vtep.Weft{Host: h, Program: program, Env: []string{"WEFT_RUN_DIR=" + lab.RunDir()}}
 }
 
 // close deletes the devices first, so that the daemons end by themselves.

@@ -58,7 +58,7 @@ func showPings(s *scene) error {
 	}
 	err := s.user.Ping(kernel.addr.Addr(), lab.PingOptions{Size: 1423, DF: true}).Err
 	if !errors.Is(err, syscall.EMSGSIZE) {
-		return fmt.Errorf("ping -s 1423 -M do: %v, want %v", err, syscall.EMSGSIZE)
+		return errors.Join(errors.New("ping -s 1423 -M do was not refused as too long"), err)
 	}
 	fmt.Println("  -s 1422 -M do answered, -s 1423 -M do: message too long")
 	return nil
@@ -157,7 +157,7 @@ func showPacket(s *scene) error {
 }
 
 func showFigures(s *scene) error {
-	figures, err := weft(s.user, "stats", "vxlan0")
+	figures, err := weft(s.user).Must("stats", "vxlan0")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,113 @@
+//go:build linux
+
+// Package vtep puts an end of a VXLAN link into a host of the lab: weft, run as
+// a user runs it, or the kernel's own device, from one description.
+package vtep
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weftnet/weft/internal/cli"
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// actAsWeft makes a program that calls ActAsWeft be weft.
+const actAsWeft = "WEFT_ACT_AS_WEFT"
+
+// ActAsWeft turns this process into weft if a Weft without a Program started
+// it. Test binaries call it first: so they need no other file, and the daemon
+// that they start is of the same build.
+func ActAsWeft() {
+	if os.Getenv(actAsWeft) != "" {
+		os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
+	}
+}
+
+// Weft is weft in a host.
+type Weft struct {
+	Host    *lab.Host
+	Program string   // path; "" = this program, see ActAsWeft
+	Env     []string // beside this program's
+}
+
+// Run runs one command to its end.
+func (w *Weft) Run(args ...string) (lab.Output, error) {
+	program, env := w.Program, w.Env
+	if program == "" {
+		program, env = "/proc/self/exe", append(slices.Clone(env), actAsWeft+"=1")
+	}
+	return w.Host.Run(env, program, args...)
+}
+
+// Must runs one command that has to succeed, and returns what it printed.
+func (w *Weft) Must(args ...string) (string, error) {
+	out, err := w.Run(args...)
+	if err == nil && out.Status != 0 {
+		err = fmt.Errorf("status %d: %s", out.Status, strings.TrimSpace(out.Stderr))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: weft %s: %w", w.Host.Name, strings.Join(args, " "), err)
+	}
+	return out.Stdout, nil
+}
+
+// AddLink makes a link with the given addresses and brings it up. words are
+// put behind those that describe v.
+func (w *Weft) AddLink(v *lab.VXLAN, addrs []netip.Prefix, words ...string) error {
+	if _, err := w.Must(Command(v, words...)...); err != nil {
+		return err
+	}
+	return bringUp(w.Host, v.Name, addrs)
+}
+
+// AddKernelLink does the same with the kernel's device.
+func AddKernelLink(h *lab.Host, v *lab.VXLAN, addrs []netip.Prefix) error {
+	if err := h.AddKernelVXLAN(*v); err != nil {
+		return err
+	}
+	return bringUp(h, v.Name, addrs)
+}
+
+func bringUp(h *lab.Host, dev string, addrs []netip.Prefix) error {
+	var errs []error
+	for _, p := range addrs {
+		errs = append(errs, h.AddAddr(dev, p))
+	}
+	return errors.Join(append(errs, h.SetUp(dev))...)
+}
+
+// Command is the line that `ip link add` would have for v, without the ip.
+func Command(v *lab.VXLAN, words ...string) []string {
+	line := []string{"link", "add", v.Name}
+	add := func(given bool, words ...string) {
+		if given {
+			line = append(line, words...)
+		}
+	}
+	add(v.MTU != 0, "mtu", strconv.Itoa(v.MTU))
+	add(v.Address != nil, "address", v.Address.String())
+	add(true, "type", "vxlan", "id", number(v.ID), "dstport", number(v.Port))
+	add(v.Remote.IsValid(), "remote", v.Remote.String())
+	add(v.Local.IsValid(), "local", v.Local.String())
+	add(v.Dev != "", "dev", v.Dev)
+	add(v.SrcPortLow != 0 || v.SrcPortHigh != 0, "srcport", number(v.SrcPortLow), number(v.SrcPortHigh))
+	add(v.TTL != 0, "ttl", number(v.TTL))
+	add(v.TTLInherit, "ttl", "inherit")
+	add(v.TOS > 1, "tos", strconv.FormatUint(uint64(v.TOS), 16)) // hexadecimal, as ip takes it
+	add(v.TOS == 1, "tos", "inherit")
+	add(v.DF == lab.DFSet, "df", "set")
+	add(v.DF == lab.DFInherit, "df", "inherit")
+	add(v.FlowLabel != 0, "flowlabel", number(v.FlowLabel))
+	add(v.NoUDPCSum, "noudpcsum")
+	add(v.UDP6ZeroCSumTx, "udp6zerocsumtx")
+	add(v.UDP6ZeroCSumRx, "udp6zerocsumrx")
+	return append(line, words...)
+}
+
+func number[T ~uint8 | ~uint16 | ~uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
