@@ -9,8 +9,11 @@ package encap
 // packet with a UDP super-frame inside, and segment is then the payload size
 // inside that one: the inner IP length tells which (probed on 6.18).
 func SplitDatagram(data []byte, segment int) int {
-	if segment <= 0 || segment >= len(data) || len(data) < HeaderLen+EtherHeaderLen {
+	if segment <= 0 || segment >= len(data) {
 		return len(data)
+	}
+	if len(data) < HeaderLen+EtherHeaderLen {
+		return segment
 	}
 	frame := data[HeaderLen:]
 	if l := ParseFrame(frame); l.Version != 0 && l.End == len(frame) && l.innerIs(frame) {
@@ -48,13 +51,17 @@ func DescribeReceived(frame []byte, l *Layout, mtu, segment int) GSO {
 		CsumOffset: uint16(l.csumOffset()),
 		HeaderLen:  uint16(l.Payload),
 	}
+	// Of UDP a super-frame can be smaller than the MTU, and must be cut all the
+	// same: each segment is a datagram of its own.
+	if l.Proto == protoUDP && segment > 0 && segment < l.End-l.Payload {
+		g.Type, g.Size = GSOUDP, uint16(segment)
+		return g
+	}
 	if l.End-l.L3 <= mtu {
 		return g
 	}
 	size := mtu - (l.Payload - l.L3)
 	switch {
-	case l.Proto == protoUDP && segment > 0:
-		g.Type, g.Size = GSOUDP, uint16(min(segment, 0xffff))
 	case l.Proto == protoTCP && size > 0 && l.Version == 4:
 		g.Type, g.Size = GSOTCP4, uint16(size)
 	case l.Proto == protoTCP && size > 0:
