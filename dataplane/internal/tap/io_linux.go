@@ -86,6 +86,9 @@ func (d *Device) readPortable(b *Batch) (more bool, err error) {
 	if n, err := unix.Poll(poll, 0); n == 0 || err != nil {
 		return false, nil
 	}
+	if poll[0].Revents&unix.POLLIN == 0 {
+		return false, ErrClosed // POLLERR: there is no device behind it any more
+	}
 	d.Reads.Add(1)
 	n, err := d.water.Read(b.room(0))
 	if err != nil {

@@ -23,6 +23,13 @@ type handle struct {
 // and so it is where the kernel refuses a virtio-net header. The header's
 // refusal is not an error; Offloads tells.
 func Open(name string, portable bool) (*Device, error) {
+	if len(name) >= unix.IFNAMSIZ {
+		// water would cut it off, and nobody would find the device.
+		return nil, fmt.Errorf("create %s: a name has at most %d bytes", name, unix.IFNAMSIZ-1)
+	}
+	if taken(name) {
+		return nil, explainOpen(name, unix.EBUSY)
+	}
 	params := waterParams(name)
 	params.Persist = !portable
 	w, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: params})
@@ -37,7 +44,20 @@ func Open(name string, portable bool) (*Device, error) {
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("close %s: %w", name, err)
 	}
-	return reopen(name)
+	return reopen(w.Name()) // the kernel fills in %d
+}
+
+// taken reports whether an interface of that name exists. Asked for such a one,
+// water would take over a device that nobody is attached to, and lose a
+// descriptor if it cannot.
+func taken(name string) bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq(name)
+	return err == nil && unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req) == nil
 }
 
 func reopen(name string) (*Device, error) {
@@ -98,7 +118,11 @@ func openPortable(w *water.Interface) (*Device, error) {
 	}
 	d := &Device{water: w}
 	d.out.frame = make([]byte, 0, maxFrame)
-	if err := raw.Control(func(fd uintptr) { d.handle = newHandle(int(fd)) }); err != nil {
+	err = raw.Control(func(fd uintptr) {
+		unix.CloseOnExec(int(fd))
+		d.handle = newHandle(int(fd))
+	})
+	if err != nil {
 		w.Close()
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func explainOpen(name string, err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("create %s: not permitted to use /dev/net/tun: run as root or with CAP_NET_ADMIN: %w", name, err)
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("create %s: an interface of that name exists and is in use: %w", name, err)
+		return fmt.Errorf("create %s: an interface of that name exists already: %w", name, err)
 	}
 	return fmt.Errorf("create %s: %w", name, err)
 }

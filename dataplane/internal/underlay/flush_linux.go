@@ -100,26 +100,33 @@ func (s *Sender) prepare(i int, m *message, ipv6 bool) {
 // sendPrepared sends entries 0 to n-1. What the kernel refuses is accounted
 // for or retried in smaller parts, and the rest goes on behind it.
 func (s *Sender) sendPrepared(socket *Socket, n int) {
-	retries := 0
 	for i := 0; i < n; {
+		sent, errno := s.send(socket, s.sys.headers[i:n])
+		for _, m := range s.sys.queued[i : i+sent] {
+			s.sent(m)
+		}
+		if i += sent; sent == 0 {
+			s.refused(socket, i, errno)
+			i++
+		}
+	}
+}
+
+// send makes one sendmmsg, again after a signal and a few times while a queue
+// is full. It returns how many entries the kernel took, and if none, why.
+func (s *Sender) send(socket *Socket, messages []mmsghdr) (int, unix.Errno) {
+	for retries := 0; ; {
 		s.Sends.Add(1)
-		sent, errno := s.sys.sendmmsg(socket.fd, s.sys.headers[i:n])
-		if errno == 0 && sent > 0 {
-			for _, m := range s.sys.queued[i : i+sent] {
-				s.sent(m)
-			}
-			i, retries = i+sent, 0
-			continue
-		}
-		if errno == unix.EINTR {
-			continue
-		}
-		if (errno == unix.ENOBUFS || errno == unix.EAGAIN) && retries < sendRetries {
+		sent, errno := s.sys.sendmmsg(socket.fd, messages)
+		switch {
+		case errno == 0:
+			return sent, 0
+		case errno == unix.EINTR:
+		case (errno == unix.ENOBUFS || errno == unix.EAGAIN) && retries < sendRetries:
 			retries++
-			continue
+		default:
+			return 0, errno
 		}
-		s.refused(socket, i, errno)
-		i, retries = i+1, 0
 	}
 }
 
@@ -128,6 +135,7 @@ func (s *Sender) sendPrepared(socket *Socket, n int) {
 const sendRetries = 3
 
 func (s *Sender) sent(m *message) {
+	s.partLost = false
 	m.flow.Account.Sent(m.frames, m.frameBytes)
 	if m.count > 1 {
 		s.GSO.Add(1)
@@ -143,7 +151,7 @@ func (s *Sender) sent(m *message) {
 func (s *Sender) refused(socket *Socket, i int, errno unix.Errno) {
 	m := s.sys.queued[i]
 	if m.count == 1 || errno != unix.EIO && errno != unix.EINVAL && errno != unix.EMSGSIZE {
-		m.flow.Account.Dropped(max(1, m.frames), errno)
+		s.lost(m, errno)
 		return
 	}
 	if errno == unix.EIO && !s.NoGSO {
@@ -155,37 +163,53 @@ func (s *Sender) refused(socket *Socket, i int, errno unix.Errno) {
 	s.sendSingly(socket, i)
 }
 
-// sendSingly sends the datagrams of entry i in a call each. The message counts
-// as sent if any of them was; those that were not count as a drop each.
+// lost accounts for a message none of which was sent. One that only goes on
+// with a super-frame is the loss of that frame, unless its beginning was.
+func (s *Sender) lost(m *message, errno unix.Errno) {
+	frames := m.frames
+	if frames == 0 && !s.partLost {
+		frames = 1
+	}
+	s.partLost = true
+	if frames > 0 {
+		m.flow.Account.Dropped(frames, errno)
+	}
+}
+
+// sendSingly sends the datagrams of entry i in a call each.
 func (s *Sender) sendSingly(socket *Socket, i int) {
-	m, whole := s.sys.queued[i], s.sys.headers[i]
-	var single [1]mmsghdr
-	single[0] = whole
+	m := s.sys.queued[i]
+	single := [1]mmsghdr{s.sys.headers[i]}
 	n := putControl(&s.sys.controls[i], &m.flow.Outer, 0, socket.ipv6)
 	single[0].hdr.SetControllen(n)
 	if n == 0 {
 		single[0].hdr.Control = nil
 	}
-	sent := 0
-	var why error
+	lost, why := 0, unix.Errno(0)
 	for at := 0; at < m.bytes; at += m.size {
 		var parts [maxPartsOfOne]unix.Iovec
 		used := s.cut(m, at, min(at+m.size, m.bytes), parts[:])
 		single[0].hdr.Iov = &parts[0]
 		single[0].hdr.SetIovlen(used)
-		s.Sends.Add(1)
-		if _, errno := s.sys.sendmmsg(socket.fd, single[:]); errno != 0 {
-			why = errno
-			m.flow.Account.Dropped(1, errno)
-			continue
+		if n, errno := s.send(socket, single[:]); n == 0 {
+			lost, why = lost+1, errno
 		}
-		sent++
 	}
-	if why == nil {
-		m.flow.Account.Sent(m.frames, m.frameBytes)
-	} else if lost := m.count - sent; m.frames > lost {
-		m.flow.Account.Sent(m.frames-lost, m.frameBytes*(m.frames-lost)/m.frames)
+	s.sentSingly(m, lost, why)
+}
+
+// sentSingly accounts for a message of whose datagrams some may be lost. They
+// are frames of their own, or segments of fewer super-frames.
+func (s *Sender) sentSingly(m *message, lost int, why unix.Errno) {
+	if lost >= m.frames && lost > 0 {
+		s.lost(m, why)
+		return
 	}
+	if lost > 0 {
+		m.flow.Account.Dropped(lost, why)
+	}
+	s.partLost = false
+	m.flow.Account.Sent(m.frames-lost, m.frameBytes*(m.frames-lost)/max(1, m.frames))
 }
 
 // maxPartsOfOne is how many pieces one datagram can lie in: header and payload.

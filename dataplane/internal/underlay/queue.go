@@ -32,6 +32,7 @@ type Sender struct {
 	pieces   []piece
 	slab     []byte    // headers of segments; grows to slabSize, then Flush
 	sockets  []*Socket // those with messages
+	partLost bool      // the message before was lost: one that goes on with its super-frame is no further loss
 	sys      syscalls
 }
 
