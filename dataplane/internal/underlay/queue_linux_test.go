@@ -1,0 +1,340 @@
+//go:build !portable
+
+package underlay
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/encap"
+)
+
+// sizesOf are the lengths of the datagrams in each entry.
+func sizesOf(entries []entry) (all [][]int) {
+	for _, e := range entries {
+		size := e.segment
+		if size == 0 {
+			size = max(1, len(e.data))
+		}
+		var sizes []int
+		for part := range slices.Chunk(e.data, size) {
+			sizes = append(sizes, len(part))
+		}
+		all = append(all, sizes)
+	}
+	return all
+}
+
+func repeat(n, size int) []int { return slices.Repeat([]int{size}, n) }
+
+// TestRuns queues datagrams of some sizes and looks at how they are grouped.
+func TestRuns(t *testing.T) {
+	for name, c := range map[string]struct {
+		sizes []int
+		want  [][]int
+	}{
+		"equal":                  {repeat(5, 100), [][]int{repeat(5, 100)}},
+		"one":                    {[]int{100}, [][]int{{100}}},
+		"shorter last closes":    {[]int{100, 100, 60, 60, 60}, [][]int{{100, 100, 60}, {60, 60}}},
+		"shorter second closes":  {[]int{100, 60, 100}, [][]int{{100, 60}, {100}}},
+		"larger begins anew":     {[]int{100, 200, 200}, [][]int{{100}, {200, 200}}},
+		"at most 64":             {repeat(130, 50), [][]int{repeat(64, 50), repeat(64, 50), {50, 50}}},
+		"65th shorter":           {append(repeat(64, 50), 20), [][]int{repeat(64, 50), {20}}},
+		"at most 65507 bytes":    {repeat(45, 1458), [][]int{repeat(44, 1458), {1458}}},
+		"exactly 65507 bytes":    {repeat(13, 5039), [][]int{repeat(13, 5039)}},
+		"any more than that":     {append(repeat(13, 5039), 1), [][]int{repeat(13, 5039), {1}}},
+		"largest, one at a time": {repeat(2, 65507), [][]int{{65507}, {65507}}},
+	} {
+		s, k := script(t)
+		flow := flowTo(fakeSocket(3), &ledger{}, 4789)
+		var want []wired
+		for i, n := range c.sizes {
+			want = append(want, queue(s, flow, filled(n, byte(i)))...)
+		}
+		s.Flush()
+		if got := sizesOf(k.entries()); !slices.EqualFunc(got, c.want, slices.Equal) {
+			t.Errorf("%s: sent as %v, want %v", name, got, c.want)
+		}
+		wantWire(t, k, want)
+	}
+}
+
+// TestRunsBreak: whatever the outer headers differ in, datagrams cannot share
+// a message, and those that follow do not go back to an earlier one.
+func TestRunsBreak(t *testing.T) {
+	for name, edit := range map[string]func(*Flow){
+		"remote address": func(f *Flow) { f.Remote = netip.AddrPortFrom(f.Remote.Addr().Next(), f.Remote.Port()) },
+		"remote port":    func(f *Flow) { f.Remote = netip.AddrPortFrom(f.Remote.Addr(), 1) },
+		"source":         func(f *Flow) { f.Local = netip.MustParseAddr("192.0.2.77") },
+		"device":         func(f *Flow) { f.IfIndex = 1 },
+		"TTL":            func(f *Flow) { f.TTL = 9 },
+		"TOS":            func(f *Flow) { f.TOS = 4 },
+		"ECN":            func(f *Flow) { f.TOS = 2 },
+		"flow label":     func(f *Flow) { f.FlowLabel = 9 },
+		"account":        func(f *Flow) { f.Account = &ledger{} },
+	} {
+		s, k := script(t)
+		flow := flowTo(fakeSocket(3), &ledger{}, 4789)
+		other := *flow
+		edit(&other)
+		want := slices.Concat(
+			queue(s, flow, filled(50, 1), filled(50, 2)),
+			queue(s, &other, filled(50, 3), filled(50, 4)),
+			queue(s, flow, filled(50, 5), filled(50, 6)))
+		s.Flush()
+		pair := []int{50, 50}
+		if got := sizesOf(k.entries()); !slices.EqualFunc(got, [][]int{pair, pair, pair}, slices.Equal) {
+			t.Errorf("%s: sent as %v", name, got)
+		}
+		if len(k.calls) != 1 {
+			t.Errorf("%s: %d system calls", name, len(k.calls))
+		}
+		wantWire(t, k, want)
+	}
+}
+
+// TestRunsNever: what the kernel does not segment is never grouped, and no
+// message of one datagram asks for it.
+func TestRunsNever(t *testing.T) {
+	for name, edit := range map[string]func(*Sender, *Flow){
+		"without checksum": func(_ *Sender, f *Flow) { f.NoCsum, f.Socket.noCsum = true, true },
+		"single":           func(_ *Sender, f *Flow) { f.Single = true },
+		"switched off":     func(s *Sender, _ *Flow) { s.NoGSO = true },
+	} {
+		s, k := script(t)
+		flow := flowTo(fakeSocket(3), &ledger{}, 4789)
+		edit(s, flow)
+		want := queue(s, flow, filled(50, 1), filled(50, 2), filled(50, 3))
+		s.Flush()
+		for _, e := range k.entries() {
+			if e.segment != 0 || e.control != 0 {
+				t.Errorf("%s: %v, %d bytes of control messages", name, &e, e.control)
+			}
+		}
+		if len(k.calls) != 1 || len(k.calls[0]) != 3 || s.GSO.Load() != 0 {
+			t.Errorf("%s: %d calls, %d messages with UDP_SEGMENT", name, len(k.calls), s.GSO.Load())
+		}
+		wantWire(t, k, want)
+	}
+}
+
+// TestAdjacent: datagrams that lie one behind the other in one buffer, as a
+// batch read from a device does, are one piece of memory.
+func TestAdjacent(t *testing.T) {
+	s, k := script(t)
+	flow := flowTo(fakeSocket(3), &ledger{}, 4789)
+	buffer := make([]byte, 1000)
+	for i := range buffer {
+		buffer[i] = byte(i / 100)
+	}
+	at := func(i int) []byte { return buffer[100*i : 100*i+100] } // uncapped
+	want := slices.Concat(
+		queue(s, flow, at(0), at(1), at(2)),          // adjacent
+		queue(s, flow, at(4), at(5)),                 // a gap before
+		queue(s, flow, at(7)[:100:100], at(8)),       // capped: not to be grown into
+		queue(s, flow, filled(100, 9), at(0), at(0))) // elsewhere, and twice the same
+	s.Flush()
+	entries := k.entries()
+	if len(entries) != 1 || entries[0].iovecs != 7 {
+		t.Errorf("%d messages, the first of %d pieces; want 1 of 7", len(entries), entries[0].iovecs)
+	}
+	wantWire(t, k, want)
+}
+
+// superFrame is a UDP super-frame of n bytes of payload, and what is expected
+// on the wire for it.
+func superFrame(t *testing.T, n, size int, mark byte) (*encap.Segments, []byte) {
+	t.Helper()
+	frame := append(udpHeaders(n), filled(n, mark)...)
+	p := &encap.Packet{Frame: frame, GSO: encap.GSO{Type: encap.GSOUDP, Size: uint16(size), NeedsCsum: true, CsumStart: 34, CsumOffset: 6}}
+	l := encap.ParseFrame(frame)
+	segments, err := encap.CutSuperFrame(p, &l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &segments, frame
+}
+
+// udpHeaders are Ethernet, IPv4 and UDP in front of n bytes.
+func udpHeaders(n int) []byte {
+	h := make([]byte, 42)
+	h[12], h[14], h[23] = 8, 0x45, 17
+	h[16], h[17] = byte((28+n)>>8), byte(28+n)
+	h[38], h[39] = byte((8+n)>>8), byte(8+n)
+	return h
+}
+
+// queueSuper queues a super-frame and returns its segments as datagrams.
+func queueSuper(t *testing.T, s *Sender, f *Flow, vni uint32, n, size int, mark byte) (want []wired) {
+	t.Helper()
+	segments, frame := superFrame(t, n, size, mark)
+	s.SuperFrame(f, vni, segments, len(frame))
+	for i := range segments.Count() {
+		d := make([]byte, encap.HeaderLen+segments.HeaderLen())
+		encap.PutHeader(d, vni)
+		d = append(d, segments.Put(i, d[encap.HeaderLen:])...)
+		want = append(want, wired{f.Socket.fd, f.Remote, -1, string(d)})
+	}
+	return want
+}
+
+// TestSuperFrames: a super-frame is one message as long as it fits one, its
+// payload not copied.
+func TestSuperFrames(t *testing.T) {
+	for name, c := range map[string]struct {
+		payload, size int
+		entries       []int // datagrams in each
+	}{
+		"usual":           {40000, 1400, []int{29}},
+		"one segment":     {1000, 1400, []int{1}},
+		"empty":           {0, 1400, []int{1}},
+		"one byte":        {1401, 1400, []int{2}},
+		"small segments":  {100 * 100, 100, []int{64, 36}},
+		"more than 65507": {65000, 1400, []int{45, 2}},
+	} {
+		s, k := script(t)
+		book := &ledger{}
+		flow := flowTo(fakeSocket(3), book, 4789)
+		want := queueSuper(t, s, flow, 5, c.payload, c.size, 1)
+		s.Flush()
+		var entries []int
+		for _, sizes := range sizesOf(k.entries()) {
+			entries = append(entries, len(sizes))
+		}
+		if !slices.Equal(entries, c.entries) {
+			t.Errorf("%s: sent as %v, want %v", name, entries, c.entries)
+		}
+		for _, e := range k.entries() {
+			if e.iovecs > 2*64 {
+				t.Errorf("%s: %d pieces of memory", name, e.iovecs)
+			}
+		}
+		wantWire(t, k, want)
+		wantLedger(t, book, 1, 42+c.payload, 0)
+	}
+}
+
+// TestQueueFlushesWhenFull: more than there is memory for is sent in between,
+// in order and without loss.
+func TestQueueFlushesWhenFull(t *testing.T) {
+	for name, fill := range map[string]func(s *Sender, f *Flow, i int) []wired{
+		"messages": func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50+i%100, byte(i))) },
+		"pieces":   func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50, byte(i))) },
+		"headers":  func(s *Sender, f *Flow, i int) []wired { return queueSuper(t, s, f, 7, 2000, 100, byte(i)) },
+		"all": func(s *Sender, f *Flow, i int) []wired {
+			return slices.Concat(queueSuper(t, s, f, 7, i, 50, byte(i)), queue(s, f, filled(9, 9)))
+		},
+	} {
+		s, k := script(t)
+		book := &ledger{}
+		a, b := flowTo(fakeSocket(3), book, 4789), flowTo(fakeSocket(4), book, 4789)
+		var want []wired
+		for i := range 4000 {
+			want = append(want, fill(s, a, i)...)
+			if i%5 == 0 {
+				want = append(want, fill(s, b, i)...)
+			}
+		}
+		s.Flush()
+		wantWire(t, k, want)
+		if book.dropped != 0 {
+			t.Errorf("%s: %d dropped", name, book.dropped)
+		}
+		for _, call := range k.calls {
+			if len(call) > 64 {
+				t.Errorf("%s: %d messages in one call", name, len(call))
+			}
+		}
+	}
+}
+
+// TestFlushForgets: after Flush nothing is sent again, and the memory of what
+// was sent is not looked at any more.
+func TestFlushForgets(t *testing.T) {
+	s, k := script(t)
+	flow := flowTo(fakeSocket(3), &ledger{}, 4789)
+	d := filled(100, 1)
+	want := queue(s, flow, d, d)
+	s.Flush()
+	s.Flush()
+	copy(d, filled(100, 2))
+	want = append(want, queue(s, flow, d)...)
+	s.Flush()
+	wantWire(t, k, want)
+	if len(k.calls) != 2 {
+		t.Errorf("%d calls, want 2", len(k.calls))
+	}
+}
+
+// TestOrder: datagrams of one socket leave as they were queued, whatever
+// options they want; sockets do not wait for each other.
+func TestOrder(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		s, k := script(t)
+		var want []wired
+		for i := range 3 {
+			socket := openTest(t, ipv6)
+			flow := flowTo(socket, &ledger{}, 4789)
+			k.refuse = optionsAsAsked(t, ipv6)
+			for n := range 20 {
+				flow.DF, flow.NoCsum = n/3%2 == 0, n/5%2 == 0
+				flow.TOS = optionMarks(flow)
+				want = append(want, queue(s, flow, filled(60, byte(20*i+n)))...)
+			}
+		}
+		s.Flush()
+		wantWire(t, k, want)
+	})
+}
+
+// optionMarks says in the TOS what the flow asks of the socket.
+func optionMarks(f *Flow) uint8 { return uint8(4 + 8*b2i(f.DF) + 16*b2i(f.NoCsum)) }
+
+// optionsAsAsked looks at the socket at the moment of the call.
+func optionsAsAsked(t *testing.T, ipv6 bool) func(int, *entry) unix.Errno {
+	return func(_ int, e *entry) unix.Errno {
+		level, option := unix.SOL_SOCKET, unix.SO_NO_CHECK
+		if ipv6 {
+			level, option = unix.SOL_UDP, unix.UDP_NO_CHECK6_TX
+		}
+		noCsum := optionOf(t, e.fd, level, option)
+		if want := e.tos & 16 / 16; noCsum != want {
+			t.Errorf("no-checksum option is %d, want %d", noCsum, want)
+		}
+		if ipv6 {
+			return 0
+		}
+		want := unix.IP_PMTUDISC_DONT
+		if e.tos&8 != 0 {
+			want = unix.IP_PMTUDISC_DO
+		}
+		if got := optionOf(t, e.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER); got != want {
+			t.Errorf("path MTU discovery is %d, want %d", got, want)
+		}
+		return 0
+	}
+}
+
+func optionOf(t *testing.T, fd, level, option int) int {
+	t.Helper()
+	v, err := unix.GetsockoptInt(fd, level, option)
+	if err != nil {
+		t.Fatal(fmt.Errorf("option %d of level %d: %w", option, level, err))
+	}
+	return v
+}
+
+// openTest opens a socket on any free port, closed with the test.
+func openTest(t *testing.T, ipv6 bool) *Socket {
+	t.Helper()
+	s, err := open(ipv6, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}

@@ -1,0 +1,212 @@
+//go:build !portable
+
+package underlay
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// sendTo sends one datagram to a port of this machine.
+func sendTo(t *testing.T, from *Socket, port uint16, d []byte) {
+	t.Helper()
+	s, book := NewSender(), &ledger{}
+	f := loopback(from, book, port)
+	f.Single = true
+	queue(s, f, d)
+	if s.Flush(); book.frames != 1 {
+		t.Fatalf("%d bytes to port %d: %v", len(d), port, book.why)
+	}
+}
+
+// receiveSome waits until something was received.
+func receiveSome(t *testing.T, r *Receiver) (batch []Datagram) {
+	t.Helper()
+	err := lab.Eventually(5*time.Second, func() (err error) {
+		if batch, err = r.Receive(); err == nil && len(batch) == 0 {
+			err = errors.New("nothing received")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return batch
+}
+
+// TestReceiveBounds: a call returns at most 64 messages, and after large ones
+// it asks for fewer.
+func TestReceiveBounds(t *testing.T) {
+	r, from := listenTest(t, false), openTest(t, false)
+	r.SetReceiveBuffer(8 << 20)
+	for i := range 100 {
+		sendTo(t, from, r.port, filled(100, byte(i)))
+	}
+	for _, want := range []int{64, 36} {
+		if batch := receiveSome(t, r); len(batch) != want {
+			t.Errorf("%d messages, want %d", len(batch), want)
+		}
+	}
+	for _, n := range []int{65507, 65507, 30000, 30000, 30000, 30000, 100, 100, 100} {
+		sendTo(t, from, r.port, filled(n, 1))
+	}
+	var counts []int
+	for total := 0; total < 9; {
+		batch := receiveSome(t, r)
+		bytes := 0
+		for _, d := range batch {
+			bytes += len(d.Data)
+		}
+		total += len(batch)
+		if counts = append(counts, len(batch)); len(counts) > 1 && bytes > 2*65536 {
+			t.Errorf("%d bytes in one call", bytes)
+		}
+	}
+	if batch, err := r.Receive(); len(batch) != 0 || err != nil {
+		t.Errorf("%d messages more, %v", len(batch), err)
+	}
+	// One that found small datagrams asks for many again.
+	for i := range 80 {
+		sendTo(t, from, r.port, filled(200, byte(i)))
+	}
+	receiveSome(t, r)
+	if batch := receiveSome(t, r); len(batch) < 15 {
+		t.Errorf("%d small messages after a small one", len(batch))
+	}
+}
+
+// TestReceiveNothing: an empty socket is not an error, and is not waited for.
+func TestReceiveNothing(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r := listenTest(t, ipv6)
+		if batch, err := r.Receive(); len(batch) != 0 || err != nil {
+			t.Errorf("%d messages, %v", len(batch), err)
+		}
+		if n := r.Calls.Load(); n != 1 {
+			t.Errorf("%d calls are counted, want 1", n)
+		}
+		closed, err := Listen(ipv6, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed.Close()
+		if _, err := closed.Receive(); !errors.Is(err, unix.EBADF) {
+			t.Errorf("closed socket: %v", err)
+		}
+	})
+}
+
+// TestReceiveSizes: every datagram comes whole, from none to the largest, and
+// what is behind it in memory is no other's.
+func TestReceiveSizes(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r, from := listenTest(t, ipv6), openTest(t, ipv6)
+		largest := 65507
+		if ipv6 {
+			largest = 65536 - 48 // the loopback's MTU; nothing is fragmented
+		}
+		for _, n := range []int{0, 1, 8, 1500, largest} {
+			sendTo(t, from, r.port, filled(n, 7))
+			batch := receiveSome(t, r)
+			if len(batch) != 1 || !bytes.Equal(batch[0].Data, filled(n, 7)) || cap(batch[0].Data) > receiveSize {
+				t.Errorf("%d bytes came as %d", n, len(batch[0].Data))
+			}
+		}
+	})
+}
+
+// TestReceiveForgets: nothing that the kernel told about one datagram is told
+// of the next in the same place.
+func TestReceiveForgets(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r := listenTest(t, ipv6)
+		if err := r.SetGRO(true); err != nil {
+			t.Fatal(err)
+		}
+		s := NewSender()
+		f := loopback(openTest(t, ipv6), &ledger{}, r.port)
+		f.TOS = 0xb8
+		queue(s, f, filled(100, 1), filled(100, 1))
+		s.Flush()
+		if got := receiveAll(t, r, 1)[0]; got.segment != 100 || got.tos != 0xb8 {
+			t.Errorf("first: segment %d, TOS %#x", got.segment, got.tos)
+		}
+		f.TOS = 0
+		queue(s, f, filled(100, 2))
+		s.Flush()
+		if got := receiveAll(t, r, 1)[0]; got.segment != 0 || got.tos != 0 || len(got.data) != 100 {
+			t.Errorf("second: %d bytes, segment %d, TOS %#x", len(got.data), got.segment, got.tos)
+		}
+	})
+}
+
+// TestListen: one port can be held once in each family, and is free afterwards.
+func TestListen(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		first := listenTest(t, ipv6)
+		if _, err := Listen(ipv6, first.port); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("held port: %v", err)
+		}
+		second, err := Listen(!ipv6, first.port)
+		if err != nil {
+			t.Fatalf("other family: %v", err)
+		}
+		second.Close()
+		if second, err = Listen(!ipv6, first.port); err != nil {
+			t.Fatalf("after Close: %v", err)
+		}
+		second.Close()
+	})
+}
+
+// TestReceiveBuffer: what is returned is what the socket has.
+func TestReceiveBuffer(t *testing.T) {
+	r := listenTest(t, false)
+	for _, n := range []int{100000, 1 << 20} {
+		got := r.SetReceiveBuffer(n)
+		if has := optionOf(t, r.fd, unix.SOL_SOCKET, unix.SO_RCVBUF) / 2; got != has || got > n {
+			t.Errorf("asked for %d, got %d, socket has %d", n, got, has)
+		}
+	}
+}
+
+// TestDrops: what found the buffer full is counted, and what did not is received.
+func TestDrops(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r, from := listenTest(t, ipv6), openTest(t, ipv6)
+		if n, err := r.Drops(); n != 0 || err != nil {
+			t.Fatalf("%d drops at first, %v", n, err)
+		}
+		r.SetReceiveBuffer(20000)
+		for range 50 {
+			sendTo(t, from, r.port, filled(4000, 1))
+		}
+		got := 0
+		for batch, err := r.Receive(); err == nil && len(batch) > 0; batch, err = r.Receive() {
+			got += len(batch)
+		}
+		drops, err := r.Drops()
+		if err != nil || got == 0 || got+int(drops) != 50 {
+			t.Errorf("50 were sent, %d received, %d dropped, %v", got, drops, err)
+		}
+	})
+}
+
+// TestAcceptZeroChecksum: only IPv6 asks.
+func TestAcceptZeroChecksum(t *testing.T) {
+	r := listenTest(t, true)
+	for _, on := range []bool{true, false} {
+		if err := r.AcceptZeroChecksum(on); err != nil {
+			t.Fatal(err)
+		}
+		if got := optionOf(t, r.fd, unix.SOL_UDP, unix.UDP_NO_CHECK6_RX); got != b2i(on) {
+			t.Errorf("option is %d, want %v", got, on)
+		}
+	}
+}
