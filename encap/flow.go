@@ -23,7 +23,11 @@ func FlowHash(frame []byte, l *Layout) uint32 {
 		dst := mix(binary.BigEndian.Uint64(ip[24:]), binary.BigEndian.Uint64(ip[32:]))
 		return mixEnds(src, dst, frame, l)
 	}
-	return uint32(mix(uint64(l.EtherType), 0) >> 32)
+	kind := l.EtherType
+	if kind < minEtherType {
+		kind = 0 // the length of an 802.3 frame
+	}
+	return uint32(mix(uint64(kind), 0) >> 32)
 }
 
 // mixEnds hashes (address, port) of each end and adds the two, so that their

@@ -11,6 +11,8 @@ const (
 	etherVLAN = 0x8100
 	etherQinQ = 0x88a8
 
+	minEtherType = 0x0600 // smaller values are 802.3 lengths
+
 	ipv4HeaderLen = 20
 	ipv6HeaderLen = 40
 	tcpHeaderLen  = 20

@@ -45,7 +45,7 @@ func CutSuperFrame(p *Packet, l *Layout) (Segments, error) {
 	}
 	payload := l.End - l.Payload
 	s.count = max(1, (payload+s.size-1)/s.size)
-	s.addrSum = pseudoHeader(p.Frame, l, 0)
+	s.addrSum = partialSum(p, l)
 	if l.Version == 4 {
 		s.id = binary.BigEndian.Uint16(p.Frame[l.L3+4:])
 	}
@@ -54,6 +54,17 @@ func CutSuperFrame(p *Packet, l *Layout) (Segments, error) {
 		s.flags = p.Frame[l.L4+13]
 	}
 	return s, nil
+}
+
+// partialSum returns the sum of the pseudo-header's addresses and protocol. The
+// checksum field has it, with the length: where an IPv6 routing header names
+// the destination, only the sender knew which address counts (RFC 8200 §8.1).
+func partialSum(p *Packet, l *Layout) uint16 {
+	if !p.GSO.NeedsCsum {
+		return pseudoHeader(p.Frame, l, 0)
+	}
+	field := binary.BigEndian.Uint16(p.Frame[l.L4+l.csumOffset():])
+	return fold(uint64(field) + uint64(^fold(uint64(l.End-l.L4))))
 }
 
 // fits reports whether the headers at l are those that the GSO type is for.
