@@ -6,6 +6,7 @@ package routetable
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 )
 
@@ -35,7 +36,8 @@ type FDB struct {
 // multicast addresses go to: the entry of the all-zero MAC. Each of them gets
 // a copy.
 func (t *FDB) SetDefault(remotes ...Remote) {
-	t.fallback.Store(&remotes)
+	own := slices.Clone(remotes) // readers take no lock
+	t.fallback.Store(&own)
 }
 
 // Lookup returns where a frame for dst goes; nil means nowhere. The result is
