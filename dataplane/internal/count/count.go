@@ -1,5 +1,5 @@
 // Package count has a counter for figures that one worker writes and others
-// read: an increment costs no locked instruction.
+// read: they never wait for each other.
 package count
 
 import "sync/atomic"

@@ -21,7 +21,7 @@ func wantNoAllocs(t *testing.T, what string, f func()) {
 // TestReadDoesNotAllocate reads batches of frames that are there.
 func TestReadDoesNotAllocate(t *testing.T) {
 	h := silentHost(t, "a")
-	d, b := upIn(t, h, "tap0", false), NewBatch()
+	d, b := upIn(t, h, false), NewBatch()
 	device, err := h.Device("tap0")
 	check(t, err)
 	var fd int
@@ -52,7 +52,7 @@ func TestReadDoesNotAllocate(t *testing.T) {
 // have to be cut.
 func TestWriteDoesNotAllocate(t *testing.T) {
 	h := silentHost(t, "a")
-	d := upIn(t, h, "tap0", false)
+	d := upIn(t, h, false)
 	plain := &encap.Coalesced{Packet: encap.Packet{Frame: frameOf(1000, 1)}}
 	tcp, udp := super(t, series(true, 40, 1000)), super(t, series(false, 40, 1000))
 	write := func(f *encap.Coalesced) func() {

@@ -46,11 +46,11 @@ func openIn(t *testing.T, h *lab.Host, name string, portable bool) *Device {
 	return d
 }
 
-// upIn opens a device and brings it up.
-func upIn(t *testing.T, h *lab.Host, name string, portable bool) *Device {
+// upIn opens the device tap0 and brings it up.
+func upIn(t *testing.T, h *lab.Host, portable bool) *Device {
 	t.Helper()
-	d := openIn(t, h, name, portable)
-	check(t, h.SetUp(name))
+	d := openIn(t, h, "tap0", portable)
+	check(t, h.SetUp("tap0"))
 	return d
 }
 

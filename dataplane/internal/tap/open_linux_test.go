@@ -84,6 +84,7 @@ func TestOpenTaken(t *testing.T) {
 			&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "other0"}},
 			&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other0"}},
 			&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "other0"}, Mode: netlink.TUNTAP_MODE_TUN},
+			&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "other0"}, Mode: netlink.TUNTAP_MODE_TAP}, // persistent, nobody attached
 		} {
 			if err := addIn(h, l); err != nil {
 				continue // the kernel has none
@@ -99,7 +100,15 @@ func TestOpenTaken(t *testing.T) {
 }
 
 func addIn(h *lab.Host, l netlink.Link) error {
-	return h.Do(func() error { return netlink.LinkAdd(l) })
+	return h.Do(func() error {
+		err := netlink.LinkAdd(l)
+		if tun, ok := l.(*netlink.Tuntap); ok {
+			for _, f := range tun.Fds {
+				f.Close()
+			}
+		}
+		return err
+	})
 }
 
 func wantRefused(t *testing.T, h *lab.Host, name string, portable bool) {
@@ -158,6 +167,9 @@ func TestOpenOddNames(t *testing.T) {
 				}
 				return err
 			})
+			if err == nil && len(name) > 15 {
+				t.Errorf("name %q: cut off", name)
+			}
 			if got := names(t, h); len(got) != 1 {
 				t.Errorf("name %q: interfaces %q are left (%v)", name, got, err)
 			}

@@ -25,11 +25,11 @@ func frameOf(n int, mark byte) []byte {
 	return f
 }
 
-// injector sends frames out of an interface of a host. One socket serves all:
+// injector sends frames out of tap0. One socket serves all:
 // to close one takes the kernel milliseconds.
-func injector(t *testing.T, h *lab.Host, dev string) func([]byte) {
+func injector(t *testing.T, h *lab.Host) func([]byte) {
 	t.Helper()
-	device, err := h.Device(dev)
+	device, err := h.Device("tap0")
 	check(t, err)
 	var fd int
 	check(t, h.Do(func() (err error) {
@@ -73,8 +73,8 @@ func wantBatch(t *testing.T, b *Batch, want ...[]byte) {
 func TestRead(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d, b := upIn(t, h, "tap0", portable), NewBatch()
-		send := injector(t, h, "tap0")
+		d, b := upIn(t, h, portable), NewBatch()
+		send := injector(t, h)
 		var want [][]byte
 		for i, n := range []int{14, 15, 60, 61, 1514, 1513, 100, 42, 1514} {
 			want = append(want, frameOf(n, byte(i+1)))
@@ -99,7 +99,7 @@ func TestReadBounds(t *testing.T) {
 		d, b := openIn(t, h, "tap0", portable), NewBatch()
 		check(t, h.SetMTU("tap0", 65521))
 		check(t, h.SetUp("tap0"))
-		send := injector(t, h, "tap0")
+		send := injector(t, h)
 		for _, c := range []struct {
 			size, frames int
 			batches      []int
@@ -108,6 +108,7 @@ func TestReadBounds(t *testing.T) {
 			{30000, 5, []int{3, 2}},
 			{65535, 3, []int{1, 1, 1}},
 			{1014, 64, []int{64}},
+			{2040, 33, []int{32, 1}},  // with their headroom exactly 64 KiB
 			{1514, 64, []int{44, 20}}, // 43 and their headroom are less than 64 KiB
 		} {
 			var sent [][]byte
@@ -129,8 +130,8 @@ func TestReadBounds(t *testing.T) {
 // TestReadCounts: every system call is counted, the one that finds nothing too.
 func TestReadCounts(t *testing.T) {
 	h := silentHost(t, "a")
-	d, b := upIn(t, h, "tap0", false), NewBatch()
-	send, before := injector(t, h, "tap0"), d.Reads.Load()
+	d, b := upIn(t, h, false), NewBatch()
+	send, before := injector(t, h), d.Reads.Load()
 	for i := range 5 {
 		send(frameOf(100, byte(i)))
 	}
@@ -177,7 +178,7 @@ func TestReadOffloads(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		for name, at := range families {
 			h := quietHost(t, "a")
-			d := upIn(t, h, "tap0", portable)
+			d := upIn(t, h, portable)
 			check(t, h.AddAddr("tap0", netip.MustParsePrefix(at[0])))
 			payload := bytes.Repeat([]byte("0123456789"), 300)
 			for segment, parts := range map[int]int{0: 1, 1000: 3} {
@@ -300,7 +301,7 @@ func checkSums(t *testing.T, frame []byte) {
 func TestReadGone(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d, b := upIn(t, h, "tap0", portable), NewBatch()
+		d, b := upIn(t, h, portable), NewBatch()
 		check(t, h.Delete("tap0"))
 		if err := d.Read(b); !errors.Is(err, ErrClosed) || len(b.Packets) != 0 {
 			t.Errorf("%d frames, %v; want ErrClosed", len(b.Packets), err)
@@ -320,7 +321,7 @@ func TestReadDown(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
 		d, b := openIn(t, h, "tap0", portable), NewBatch()
-		send := injector(t, h, "tap0")
+		send := injector(t, h)
 		for range 3 {
 			if err := d.Read(b); err != nil || len(b.Packets) != 0 {
 				t.Errorf("down: %d frames, %v", len(b.Packets), err)

@@ -35,7 +35,7 @@ func wantAt(t *testing.T, d *Device, h *lab.Host, name string) {
 func TestWhere(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		a, b := silentHost(t, "a"), silentHost(t, "b")
-		d := upIn(t, a, "tap0", portable)
+		d := upIn(t, a, portable)
 		wantAt(t, d, a, "tap0")
 		check(t, a.Move("tap0", b))
 		wantAt(t, d, b, "tap0")

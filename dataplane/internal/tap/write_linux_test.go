@@ -84,7 +84,7 @@ func super(t *testing.T, frames [][]byte) *encap.Coalesced {
 func TestWrite(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d := upIn(t, h, "tap0", portable)
+		d := upIn(t, h, portable)
 		c := lab.TestCapture(t, h, "tap0")
 		var want [][]byte
 		for i, n := range []int{14, 60, 1514} {
@@ -104,7 +104,7 @@ func TestWriteSuperFrame(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		for name, tcp := range map[string]bool{"TCP": true, "UDP": false} {
 			h := silentHost(t, "a")
-			d := upIn(t, h, "tap0", portable)
+			d := upIn(t, h, portable)
 			c := lab.TestCapture(t, h, "tap0")
 			frames := series(tcp, 20, 1000)
 			f := super(t, frames)
@@ -128,7 +128,7 @@ func TestWriteSuperFrame(t *testing.T) {
 func TestWriteArrives(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d := upIn(t, h, "tap0", portable)
+		d := upIn(t, h, portable)
 		check(t, h.AddAddr("tap0", netip.MustParsePrefix("10.0.0.1/24")))
 		device, err := h.Device("tap0")
 		check(t, err)
@@ -169,25 +169,29 @@ func readWithin(fd int, b []byte) (n int, err error) {
 	return n, err
 }
 
+// partial leaves only the sum of the pseudo-header in a UDP frame's checksum.
+func partial(frame []byte) []byte {
+	sum := 17 + len(frame) - 34
+	for i := 26; i < 34; i += 2 {
+		sum += int(binary.BigEndian.Uint16(frame[i:]))
+	}
+	binary.BigEndian.PutUint16(frame[40:], uint16(sum>>16+sum&0xffff))
+	return frame
+}
+
 // TestWritePartial: a checksum that is left to be completed is completed, by
 // the kernel or for it.
 func TestWritePartial(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d := upIn(t, h, "tap0", portable)
+		d := upIn(t, h, portable)
 		check(t, h.AddAddr("tap0", netip.MustParsePrefix("10.0.0.1/24")))
 		device, err := h.Device("tap0")
 		check(t, err)
 		fd := receiver(t, h)
 		frame := udpFrame([]byte("left to be completed"), 1)
 		copy(frame, device.MAC)
-		sum := 0 // of the pseudo-header
-		for i := 26; i < 34; i += 2 {
-			sum += int(binary.BigEndian.Uint16(frame[i:]))
-		}
-		sum += 17 + len(frame) - 34
-		binary.BigEndian.PutUint16(frame[40:], uint16(sum>>16+sum&0xffff))
-		made := joined(frame)
+		made := joined(partial(frame))
 		if !made[0].GSO.NeedsCsum {
 			t.Fatalf("described as %+v", made[0].GSO)
 		}
@@ -223,7 +227,7 @@ func TestWriteDown(t *testing.T) {
 func TestWriteRefused(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d := upIn(t, h, "tap0", portable)
+		d := upIn(t, h, portable)
 		c := lab.TestCapture(t, h, "tap0")
 		d.OnDowngrade = func(err error) { t.Error(err) }
 		check := func(f encap.Coalesced) {
@@ -246,7 +250,7 @@ func TestWriteRefused(t *testing.T) {
 // other is tried.
 func TestDowngrade(t *testing.T) {
 	h := silentHost(t, "a")
-	d := upIn(t, h, "tap0", false)
+	d := upIn(t, h, false)
 	if !d.Offloads().UDP {
 		t.Skip("no UDP super-frames")
 	}
@@ -255,7 +259,7 @@ func TestDowngrade(t *testing.T) {
 	d.OnDowngrade = func(err error) { told = append(told, err) }
 	// 1000 segments are more than any kernel takes.
 	payload := bytes.Repeat([]byte("ab"), 1000)
-	f := udpFrame(payload, 0)
+	f := partial(udpFrame(payload, 0))
 	gso := encap.GSO{Type: encap.GSOUDP, Size: 2, NeedsCsum: true, CsumStart: 34, CsumOffset: 6, HeaderLen: 42}
 	check(t, d.Write(&encap.Coalesced{Packet: encap.Packet{Frame: f, GSO: gso}}))
 	var want [][]byte
@@ -271,8 +275,44 @@ func TestDowngrade(t *testing.T) {
 	tcp := series(true, 5, 100)
 	check(t, d.Write(super(t, tcp)))
 	wantWritten(t, c, append(want, tcp...)...)
+	wantComplete(t, c)
 	if len(told) != 1 || d.GSO.Load()+d.USO.Load() != 0 {
 		t.Errorf("told %d times, %d super-frames are counted", len(told), d.GSO.Load()+d.USO.Load())
+	}
+}
+
+// wantComplete wants all checksums that the kernel got to be complete.
+func wantComplete(t *testing.T, c *lab.Capture) {
+	t.Helper()
+	for i, f := range c.Frames() {
+		if f.ChecksumPartial {
+			t.Errorf("the checksum of frame %d was left to the kernel", i)
+			return
+		}
+	}
+}
+
+// TestWriteWhatIsTaken: super-frames of a kind that the kernel does not take
+// are cut, and the others are not.
+func TestWriteWhatIsTaken(t *testing.T) {
+	for _, offers := range []Offloads{{Header: true}, {Header: true, TCP: true}, {Header: true, UDP: true}} {
+		h := silentHost(t, "a")
+		d := upIn(t, h, false)
+		d.offers = offers
+		for _, tcp := range []bool{true, false} {
+			c := lab.TestCapture(t, h, "tap0")
+			frames := series(tcp, 5, 1000)
+			f := super(t, frames)
+			if tcp && offers.TCP || !tcp && offers.UDP {
+				frames = [][]byte{bytes.Join(append([][]byte{f.Frame}, f.Tail...), nil)}
+			}
+			check(t, d.Write(f))
+			wantWritten(t, c, frames...)
+			if len(frames) > 1 {
+				wantComplete(t, c)
+			}
+			c.Stop()
+		}
 	}
 }
 
@@ -280,7 +320,7 @@ func TestDowngrade(t *testing.T) {
 func TestWriteLargest(t *testing.T) {
 	modes(t, func(t *testing.T, portable bool) {
 		h := silentHost(t, "a")
-		d := upIn(t, h, "tap0", portable)
+		d := upIn(t, h, portable)
 		d.OnDowngrade = func(err error) { t.Error(err) }
 		c := lab.TestCapture(t, h, "tap0")
 		var want [][]byte

@@ -108,13 +108,15 @@ func TestNamesAreWrittenAnew(t *testing.T) {
 	labelled := flowTo(six, &ledger{}, 1)
 	labelled.FlowLabel = 0xfffff
 	plain := flowTo(six, &ledger{}, 2)
-	for _, f := range []*Flow{labelled, flowTo(four, &ledger{}, 3), plain, flowTo(four, &ledger{}, 4)} {
+	local := flowTo(six, &ledger{}, 5)
+	local.Remote, local.IfIndex = netip.MustParseAddrPort("[fe80::1]:5"), 7
+	for _, f := range []*Flow{labelled, flowTo(four, &ledger{}, 3), plain, local, plain, flowTo(four, &ledger{}, 4)} {
 		want := queue(s, f, filled(9, 1))
 		k.calls, k.wire = nil, nil
 		s.Flush()
 		wantWire(t, k, want)
-		if e := k.entries()[0]; e.flowinfo != f.FlowLabel {
-			t.Errorf("flow information %#x, want %#x", e.flowinfo, f.FlowLabel)
+		if e := k.entries()[0]; e.flowinfo != f.FlowLabel || int(e.scope) != f.IfIndex {
+			t.Errorf("flow information %#x, scope %d; want %#x, %d", e.flowinfo, e.scope, f.FlowLabel, f.IfIndex)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package underlay
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -136,11 +137,12 @@ func TestAdjacent(t *testing.T) {
 		queue(s, flow, at(0), at(1), at(2)),          // adjacent
 		queue(s, flow, at(4), at(5)),                 // a gap before
 		queue(s, flow, at(7)[:100:100], at(8)),       // capped: not to be grown into
+		queue(s, flow, buffer[0:100:150], at(1)),     // capped in the middle of what follows
 		queue(s, flow, filled(100, 9), at(0), at(0))) // elsewhere, and twice the same
 	s.Flush()
 	entries := k.entries()
-	if len(entries) != 1 || entries[0].iovecs != 7 {
-		t.Errorf("%d messages, the first of %d pieces; want 1 of 7", len(entries), entries[0].iovecs)
+	if len(entries) != 1 || entries[0].iovecs != 9 {
+		t.Errorf("%d messages, the first of %d pieces; want 1 of 9", len(entries), entries[0].iovecs)
 	}
 	wantWire(t, k, want)
 }
@@ -149,8 +151,14 @@ func TestAdjacent(t *testing.T) {
 // on the wire for it.
 func superFrame(t *testing.T, n, size int, mark byte) (*encap.Segments, []byte) {
 	t.Helper()
-	frame := append(udpHeaders(n), filled(n, mark)...)
-	p := &encap.Packet{Frame: frame, GSO: encap.GSO{Type: encap.GSOUDP, Size: uint16(size), NeedsCsum: true, CsumStart: 34, CsumOffset: 6}}
+	return cutUDP(t, udpHeaders(n, 0), n, size, mark)
+}
+
+func cutUDP(t *testing.T, headers []byte, n, size int, mark byte) (*encap.Segments, []byte) {
+	t.Helper()
+	start := uint16(len(headers) - 8)
+	frame := append(headers, filled(n, mark)...)
+	p := &encap.Packet{Frame: frame, GSO: encap.GSO{Type: encap.GSOUDP, Size: uint16(size), NeedsCsum: true, CsumStart: start, CsumOffset: 6}}
 	l := encap.ParseFrame(frame)
 	segments, err := encap.CutSuperFrame(p, &l)
 	if err != nil {
@@ -159,12 +167,14 @@ func superFrame(t *testing.T, n, size int, mark byte) (*encap.Segments, []byte) 
 	return &segments, frame
 }
 
-// udpHeaders are Ethernet, IPv4 and UDP in front of n bytes.
-func udpHeaders(n int) []byte {
-	h := make([]byte, 42)
-	h[12], h[14], h[23] = 8, 0x45, 17
-	h[16], h[17] = byte((28+n)>>8), byte(28+n)
-	h[38], h[39] = byte((8+n)>>8), byte(8+n)
+// udpHeaders are Ethernet, IPv4 with bytes of options, and UDP in front of n bytes.
+func udpHeaders(n, options int) []byte {
+	h := make([]byte, 42+options)
+	h[12], h[14], h[23] = 8, 0x45+byte(options/4), 17
+	length := 28 + options + n
+	h[16], h[17] = byte(length>>8), byte(length)
+	copy(h[34:], bytes.Repeat([]byte{1}, options))
+	h[38+options], h[39+options] = byte((8+n)>>8), byte(8+n)
 	return h
 }
 
@@ -172,6 +182,10 @@ func udpHeaders(n int) []byte {
 func queueSuper(t *testing.T, s *Sender, f *Flow, vni uint32, n, size int, mark byte) (want []wired) {
 	t.Helper()
 	segments, frame := superFrame(t, n, size, mark)
+	return queueSegments(s, f, vni, segments, frame)
+}
+
+func queueSegments(s *Sender, f *Flow, vni uint32, segments *encap.Segments, frame []byte) (want []wired) {
 	s.SuperFrame(f, vni, segments, len(frame))
 	for i := range segments.Count() {
 		d := make([]byte, encap.HeaderLen+segments.HeaderLen())
@@ -221,22 +235,38 @@ func TestSuperFrames(t *testing.T) {
 // TestQueueFlushesWhenFull: more than there is memory for is sent in between,
 // in order and without loss.
 func TestQueueFlushesWhenFull(t *testing.T) {
-	for name, fill := range map[string]func(s *Sender, f *Flow, i int) []wired{
-		"messages": func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50+i%100, byte(i))) },
-		"pieces":   func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50, byte(i))) },
-		"headers":  func(s *Sender, f *Flow, i int) []wired { return queueSuper(t, s, f, 7, 2000, 100, byte(i)) },
-		"all": func(s *Sender, f *Flow, i int) []wired {
+	for name, c := range map[string]struct {
+		times int
+		fill  func(s *Sender, f *Flow, i int) []wired
+	}{
+		"messages": {300, func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50+i%100, byte(i))) }},
+		"pieces":   {5000, func(s *Sender, f *Flow, i int) []wired { return queue(s, f, filled(50, byte(i))) }},
+		"headers":  {200, func(s *Sender, f *Flow, i int) []wired { return queueSuper(t, s, f, 7, 2000, 100, byte(i)) }},
+		"long headers": {60, func(s *Sender, f *Flow, i int) []wired {
+			segments, frame := cutUDP(t, udpHeaders(4000, 40), 4000, 100, byte(i))
+			return queueSegments(s, f, 7, segments, frame)
+		}},
+		"odd pieces": {40, func(s *Sender, f *Flow, i int) []wired {
+			if f.Socket.fd == 4 {
+				return nil // one socket alone can take all pieces
+			}
+			if i == 0 {
+				return queue(s, f, filled(9, 9))
+			}
+			return queueSuper(t, s, f, 7, 6400, 100, byte(i))
+		}},
+		"all": {300, func(s *Sender, f *Flow, i int) []wired {
 			return slices.Concat(queueSuper(t, s, f, 7, i, 50, byte(i)), queue(s, f, filled(9, 9)))
-		},
+		}},
 	} {
 		s, k := script(t)
 		book := &ledger{}
 		a, b := flowTo(fakeSocket(3), book, 4789), flowTo(fakeSocket(4), book, 4789)
 		var want []wired
-		for i := range 4000 {
-			want = append(want, fill(s, a, i)...)
+		for i := range c.times {
+			want = append(want, c.fill(s, a, i)...)
 			if i%5 == 0 {
-				want = append(want, fill(s, b, i)...)
+				want = append(want, c.fill(s, b, i)...)
 			}
 		}
 		s.Flush()
