@@ -15,9 +15,10 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 FUZZTIME  ?= 30s
 
-# What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern.
+# What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern. An emulated machine is slow, and
+# Linux 6.1 refuses some of what the other tests want of its sockets (UDP_SEGMENT on devices that compute no checksums, before 6.11).
 NOVXLAN_PKGS ?= internal/novxlan $(patsubst %/,%,$(dir $(firstword $(wildcard internal/interop/*_test.go))))
-NOVXLAN_RUN  ?= NoVXLAN|UserUser|Ping/user-user
+NOVXLAN_RUN  ?= NoVXLAN|UserUserPing|UserUserTransfer$$|UserUserTransferDefaultBuffer
 NOVXLAN_BINS  = $(patsubst %,bin/%.test,$(notdir $(NOVXLAN_PKGS)))
 
 # The linter and benchstat are pinned in a module of their own, so that go.mod does not carry what they need.
@@ -61,7 +62,7 @@ benchstat: ## compare two outputs of make bench: make benchstat OLD=a.txt NEW=b.
 .PHONY: fuzz
 fuzz: ## run every fuzz target of encap for FUZZTIME each
 	@targets=$$(go test -list '^Fuzz' ./encap | grep '^Fuzz') || { echo 'encap has no fuzz target'; exit 1; }; \
-	for t in $$targets; do echo "$$t"; go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) ./encap || exit 1; done
+	for t in $$targets; do echo "$$t"; go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./encap || exit 1; done
 
 .PHONY: cover
 cover: build ## test, and print how much of each package all tests together cover
