@@ -47,12 +47,16 @@ func newWeft(t *testing.T, h *lab.Host, env ...string) *weft {
 // run runs one command to its end.
 func (w *weft) run(args ...string) lab.Output {
 	w.t.Helper()
-	env := append([]string{actAsWeft + "=1", "WEFT_RUN_DIR=" + w.dir}, w.env...)
-	out, err := w.host.Run(env, "/proc/self/exe", args...)
+	out, err := w.host.Run(w.environment(), "/proc/self/exe", args...)
 	if err != nil {
 		w.t.Fatalf("weft %s: %v", strings.Join(args, " "), err)
 	}
 	return out
+}
+
+// environment is what makes /proc/self/exe be weft.
+func (w *weft) environment() []string {
+	return append([]string{actAsWeft + "=1", "WEFT_RUN_DIR=" + w.dir}, w.env...)
 }
 
 // must runs one command that has to succeed, and returns what it printed.

@@ -134,6 +134,12 @@ var (
 func connect(t *testing.T, p pairing, u underlay, adjust func(a, b *spec)) (a, b *vtep) {
 	t.Helper()
 	ha, hb := lab.TestPair(t)
+	return connectHosts(t, ha, hb, p, u, adjust)
+}
+
+// connectHosts is connect for two hosts that a Pair's wire joins already.
+func connectHosts(t *testing.T, ha, hb *lab.Host, p pairing, u underlay, adjust func(a, b *spec)) (a, b *vtep) {
+	t.Helper()
 	sa := spec{VXLAN: lab.VXLAN{Name: "vxlan0", ID: 5, Port: 4789, Remote: u.b, Local: u.a, Dev: "eth0"}, Addrs: innerA}
 	sb := spec{VXLAN: lab.VXLAN{Name: "vxlan0", ID: 5, Port: 4789, Remote: u.a, Local: u.b, Dev: "eth0"}, Addrs: innerB}
 	if adjust != nil {

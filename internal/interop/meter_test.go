@@ -1,0 +1,118 @@
+package interop
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/weftnet/weft/dataplane"
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// wireMode is what a wire carries whole, and what has to be cut before.
+type wireMode struct {
+	name     string
+	offloads lab.Offloads
+	runs     bool // datagrams that weft sent at once arrive at once
+	joins    bool // those that the kernel's device sent arrive at once too
+}
+
+var (
+	offloadsOn  = wireMode{name: "wire-on", offloads: lab.OffloadsOn(), runs: true}
+	offloadsOff = wireMode{name: "wire-off", offloads: lab.OffloadsOff()}
+	// A network card cuts what it sends and joins what it receives. What the
+	// machine's own vxlan device sent is joined only once its checksums are
+	// finished.
+	wireLike    = wireMode{name: "wire-like", offloads: with(lab.OffloadsOn(), lab.WireLike()), runs: true}
+	wireJoining = wireMode{name: "wire-joining", offloads: with(lab.OffloadsOff(), lab.WireLike()), runs: true, joins: true}
+
+	wireModes = []wireMode{offloadsOn, offloadsOff, wireLike, wireJoining}
+)
+
+// with is o changed by p.
+func with(o, p lab.Offloads) lab.Offloads {
+	maps.Copy(o, p)
+	return o
+}
+
+// finished reports whether frames have their checksums on the wire.
+func (m *wireMode) finished() bool { return !m.offloads["tx-checksum-ip-generic"] }
+
+// joined reports whether the capturing host may have made a frame of several.
+func (m *wireMode) joined(f lab.Frame) bool { return m.offloads["rx-gro"] && !f.Outgoing }
+
+func (m *wireMode) apply(t *testing.T, ends ...*vtep) {
+	t.Helper()
+	for _, v := range ends {
+		check(t, v.SetOffloads("eth0", m.offloads))
+	}
+}
+
+// meter holds the figures of weft's ends from one moment on.
+type meter struct {
+	ends   []*vtep
+	before []dataplane.Stats
+}
+
+// newMeter starts counting at those ends that are weft's.
+func newMeter(t *testing.T, ends ...*vtep) *meter {
+	t.Helper()
+	m := &meter{}
+	for _, v := range ends {
+		if v.kind == user {
+			m.ends = append(m.ends, v)
+			m.before = append(m.before, v.weft.stats(v.link))
+		}
+	}
+	return m
+}
+
+// moved returns what each end has counted since.
+func (m *meter) moved() []dataplane.Stats {
+	all := make([]dataplane.Stats, len(m.ends))
+	for i, v := range m.ends {
+		all[i] = difference(v.weft.stats(v.link), m.before[i])
+	}
+	return all
+}
+
+func difference(now, before dataplane.Stats) dataplane.Stats {
+	for reason, n := range before.Drops {
+		now.Drops[reason] -= n
+	}
+	now.RxPackets -= before.RxPackets
+	now.RxBytes -= before.RxBytes
+	now.TxPackets -= before.TxPackets
+	now.TxBytes -= before.TxBytes
+	now.Offload.DevGSO -= before.Offload.DevGSO
+	now.Offload.DevUSO -= before.Offload.DevUSO
+	now.Offload.UDPGSO -= before.Offload.UDPGSO
+	now.Offload.UDPGRO -= before.Offload.UDPGRO
+	return now
+}
+
+// checkDrops wants nothing dropped since, but for some reasons.
+func (m *meter) checkDrops(t *testing.T, allowed ...string) {
+	t.Helper()
+	for i, s := range m.moved() {
+		for reason, n := range s.Drops {
+			if n != 0 && !slices.Contains(allowed, reason) {
+				t.Errorf("%s dropped %d for %s", m.ends[i].Name, n, reason)
+			}
+		}
+	}
+}
+
+// engaged says which offloads carry something.
+type engaged struct{ devGSO, devUSO, udpGSO, udpGRO bool }
+
+// checkOffloads wants exactly those offloads to have carried something since.
+func (m *meter) checkOffloads(t *testing.T, want engaged) {
+	t.Helper()
+	for i, s := range m.moved() {
+		o := s.Offload
+		if got := (engaged{o.DevGSO > 0, o.DevUSO > 0, o.UDPGSO > 0, o.UDPGRO > 0}); got != want {
+			t.Errorf("%s: offloads that carried something are %+v, want %+v: %+v", m.ends[i].Name, got, want, o)
+		}
+	}
+}
