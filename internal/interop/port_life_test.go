@@ -45,7 +45,7 @@ func checkHeld(t *testing.T, h *lab.Host, port uint16, ipv6 bool) {
 }
 
 // checkFreed wants the port to be free in time after what has just been done.
-func checkFreed(t *testing.T, h *lab.Host, port uint16, ipv6 bool) { //nolint:unparam // reads as checkHeld does
+func checkFreed(t *testing.T, h *lab.Host, port uint16, ipv6 bool) {
 	t.Helper()
 	start := time.Now()
 	if err := lab.Eventually(freed, func() error { return bindError(h, port, ipv6) }); err != nil {
