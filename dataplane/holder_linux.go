@@ -34,10 +34,8 @@ func explainListen(port uint16, ipv6 bool, err error) error {
 
 // kernelHolder returns the kernel vxlan device that is up on the port, or "".
 func kernelHolder(port uint16) string {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return ""
-	}
+	// When devices come or go meanwhile, there is an error beside the list.
+	links, _ := netlink.LinkList()
 	for _, l := range links {
 		if v, ok := l.(*netlink.Vxlan); ok && v.Port == int(port) && v.Attrs().Flags&net.FlagUp != 0 {
 			return v.Attrs().Name

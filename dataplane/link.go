@@ -45,7 +45,3 @@ func (l *Link) Name() string { return l.attrs.Load().name }
 
 // mac returns the frame's address at offset at.
 func macAt(frame []byte, at int) routetable.MAC { return routetable.MAC(frame[at : at+6]) }
-
-// countedBytes is what a frame counts for: the kernel's vxlan device leaves
-// the inner Ethernet header out.
-func countedBytes(frameLen int) int { return frameLen - encap.EtherHeaderLen }

@@ -58,13 +58,13 @@ func (l *Link) encapsulate(batch *tap.Batch, i int, out *underlay.Sender) {
 		l.counters.drops.drop(BadLength)
 		return
 	}
-	queueFrame(batch.Datagram(i), remotes, &flow, out)
+	queueFrame(batch.Datagram(i), len(p.Frame)-layout.L3, remotes, &flow, out)
 }
 
 // queueFrame queues a datagram whose VXLAN header is still to be written, once
-// for each remote. All copies share the header's memory, so a remote with a
+// for each remote. counted is what it counts for in bytes. All copies share the header's memory, so a remote with a
 // VNI of its own has to wait until the copies before it are sent.
-func queueFrame(datagram []byte, remotes []routetable.Remote, flow *underlay.Flow, out *underlay.Sender) {
+func queueFrame(datagram []byte, counted int, remotes []routetable.Remote, flow *underlay.Flow, out *underlay.Sender) {
 	for r := range remotes {
 		if r == 0 || remotes[r].VNI != remotes[r-1].VNI {
 			if r > 0 {
@@ -73,7 +73,7 @@ func queueFrame(datagram []byte, remotes []routetable.Remote, flow *underlay.Flo
 			encap.PutHeader(datagram, remotes[r].VNI)
 		}
 		setRemote(flow, &remotes[r])
-		out.Datagram(flow, datagram, countedBytes(len(datagram)-encap.HeaderLen))
+		out.Datagram(flow, datagram, counted)
 	}
 }
 
@@ -86,6 +86,6 @@ func (l *Link) queueSuperFrame(p *encap.Packet, layout *encap.Layout, remotes []
 	}
 	for r := range remotes {
 		setRemote(flow, &remotes[r])
-		out.SuperFrame(flow, remotes[r].VNI, &segments, countedBytes(len(p.Frame)))
+		out.SuperFrame(flow, remotes[r].VNI, &segments, len(p.Frame)-layout.L3)
 	}
 }
