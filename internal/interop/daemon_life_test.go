@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/weftnet/weft/internal/lab"
 )
 
@@ -96,13 +98,22 @@ func isRunning(pid int) bool {
 
 func deviceNames(t *testing.T, h *lab.Host) (names []string) {
 	t.Helper()
-	links, err := h.Netlink().LinkList()
-	check(t, err)
-	for _, l := range links {
+	for _, l := range linkList(t, h) {
 		names = append(names, l.Attrs().Name)
 	}
 	slices.Sort(names)
 	return names
+}
+
+// linkList lists a host's devices. Where one comes or goes meanwhile, the
+// kernel says that the list may lack something.
+func linkList(t *testing.T, h *lab.Host) (links []netlink.Link) {
+	t.Helper()
+	check(t, lab.Eventually(waitLimit, func() (err error) {
+		links, err = h.Netlink().LinkList()
+		return err
+	}))
+	return links
 }
 
 // TestDaemonEndsWithDevices deletes the devices as `ip link del` does.

@@ -54,9 +54,10 @@ func (w *weft) run(args ...string) lab.Output {
 	return out
 }
 
-// environment is what makes /proc/self/exe be weft.
+// environment is what makes /proc/self/exe be weft. The race detector would
+// have every command wait a second before it ends.
 func (w *weft) environment() []string {
-	return append([]string{actAsWeft + "=1", "WEFT_RUN_DIR=" + w.dir}, w.env...)
+	return append([]string{actAsWeft + "=1", "WEFT_RUN_DIR=" + w.dir, "GORACE=atexit_sleep_ms=0"}, w.env...)
 }
 
 // must runs one command that has to succeed, and returns what it printed.

@@ -110,9 +110,19 @@ type engaged struct{ devGSO, devUSO, udpGSO, udpGRO bool }
 func (m *meter) checkOffloads(t *testing.T, want engaged) {
 	t.Helper()
 	for i, s := range m.moved() {
-		o := s.Offload
-		if got := (engaged{o.DevGSO > 0, o.DevUSO > 0, o.UDPGSO > 0, o.UDPGRO > 0}); got != want {
+		o, want := s.Offload, want
+		got := engaged{o.DevGSO > 0, o.DevUSO > 0, o.UDPGSO > 0, o.UDPGRO > 0}
+		if noVXLANExpected() && m.ends[i].lacks("udp_gso") {
+			// Before Linux 6.11 a device that does not do checksums refuses
+			// UDP_SEGMENT, which is then off for good; what arrives from an
+			// end like this is joined by chance.
+			want.udpGSO, want.udpGRO = false, got.udpGRO
+		}
+		if got != want {
 			t.Errorf("%s: offloads that carried something are %+v, want %+v: %+v", m.ends[i].Name, got, want, o)
 		}
 	}
 }
+
+// lacks reports whether weft says that its end goes without an offload.
+func (v *vtep) lacks(offload string) bool { return v.weft.links()[0].Offload[offload] != "on" }

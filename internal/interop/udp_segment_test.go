@@ -40,6 +40,9 @@ func TestUserUserUDPSegment(t *testing.T) { segmentRuns(t, pairing{user, user}) 
 
 func segmentRuns(t *testing.T, p pairing) {
 	for _, word := range []string{"on", "off"} {
+		if word == "off" && noVXLANExpected() {
+			continue // before Linux 6.11 a device without checksum offload takes no runs from its own host
+		}
 		t.Run("offload-"+word, func(t *testing.T) {
 			a, b := connect(t, p, underlay4, withOffload(word))
 			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
@@ -58,7 +61,7 @@ func segmentRuns(t *testing.T, p pairing) {
 						m.checkOffloads(t, engaged{})
 					}
 					for i, s := range m.moved() {
-						if uso := s.Offload.DevUSO > 0; uso != (word == "on" && hasUSO(m.ends[i])) {
+						if uso := s.Offload.DevUSO > 0; uso != (word == "on" && !m.ends[i].lacks("dev_uso")) {
 							t.Errorf("%s: offloads %+v", m.ends[i].Name, s.Offload)
 						}
 					}
@@ -67,9 +70,6 @@ func segmentRuns(t *testing.T, p pairing) {
 		})
 	}
 }
-
-// hasUSO reports whether an end's device takes and gives UDP super-frames.
-func hasUSO(v *vtep) bool { return v.weft.links()[0].Offload["dev_uso"] == "on" }
 
 // checkSuperDatagrams wants what a kernel's device sent to be whole on a wire
 // that carries it so, and cut on others. What weft sends is cut anyhow.

@@ -45,10 +45,8 @@ func TestUserUserNoVXLANLink(t *testing.T) {
 		return nil
 	}))
 	for _, v := range []*vtep{a, b} {
-		links, err := v.Netlink().LinkList()
-		check(t, err)
 		kinds := map[string]string{}
-		for _, l := range links {
+		for _, l := range linkList(t, v.Host) {
 			kinds[l.Attrs().Name] = l.Type()
 			if l.Type() == "vxlan" {
 				t.Errorf("%s has a link of type vxlan: %s", v.Name, l.Attrs().Name)
