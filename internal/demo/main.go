@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -27,7 +28,7 @@ func run() error {
 		for _, l := range lacks {
 			fmt.Fprintln(os.Stderr, "demo: this machine lacks", l)
 		}
-		return fmt.Errorf("%d things are missing", len(lacks))
+		return errors.New("it cannot be shown without what is named above")
 	}
 	s, err := setUp()
 	if err != nil {
