@@ -13,7 +13,7 @@ type LinkConfig struct {
 	Address string     `json:"address,omitempty"` // MAC in colon form; "" = random, locally administered
 	MTU     int        `json:"mtu,omitempty"`     // bytes of inner IP packet; 0 = lower device less the overhead
 	VNI     uint32     `json:"vni"`               // 0 to 16777215
-	Remote  netip.Addr `json:"remote,omitzero"`   // where frames without an FDB entry go; the zero Addr = nowhere
+	Remote  netip.Addr `json:"remote,omitzero"`   // where frames without an FDB entry go: a host, or a group joined while the device is up; the zero Addr = nowhere
 	Local   netip.Addr `json:"local,omitzero"`    // outer source; the zero Addr = what the route says
 	Dev     string     `json:"dev,omitempty"`     // underlay device: output interface and MTU; "" = what the route says
 	Port    uint16     `json:"port"`              // UDP port listened on and sent to; never 0 here
@@ -31,7 +31,24 @@ type LinkConfig struct {
 	FlowLabel uint32   `json:"flow_label,omitempty"` // outer IPv6 flow label, 20 bits
 	Checksum  Checksum `json:"checksum,omitzero"`
 	NoOffload bool     `json:"no_offload,omitempty"` // `offload off`: no virtio-net header, no UDP_SEGMENT, no UDP_GRO use
+
+	NoLearning bool   `json:"nolearning,omitempty"`  // do not learn which VTEP a source MAC is behind
+	Ageing     uint32 `json:"ageing,omitempty"`      // lifetime of a learnt entry without receipt, in seconds; 0 = 300
+	MaxAddress uint32 `json:"max_address,omitempty"` // FDB entries at most; 0 = no limit
+	Proxy      bool   `json:"proxy,omitempty"`       // answer ARP and neighbour solicitations from the device's neighbour table
+	L2Miss     bool   `json:"l2miss,omitempty"`      // tell of destinations without an FDB entry
+	L3Miss     bool   `json:"l3miss,omitempty"`      // with Proxy: tell of addresses without a neighbour entry
+
+	// What RFC 7348 wants otherwise than the kernel's device does it, and a
+	// guard that neither has. Profile is a name to show; it does nothing here.
+	Profile        string         `json:"profile,omitempty"`
+	IgnoreReserved bool           `json:"ignore_reserved,omitempty"` // accept set reserved bits (RFC 7348 §5)
+	DropVLAN       bool           `json:"drop_vlan,omitempty"`       // drop frames with a VLAN tag, both ways (RFC 7348 §6)
+	AllowSources   []netip.Prefix `json:"allow_sources,omitempty"`   // outer sources that are listened to; none = all
 }
+
+// DefaultAgeing is how many seconds a learnt entry lives without receipt.
+const DefaultAgeing = 300
 
 // Checksum holds the kernel's three outer checksum words. The zero value is
 // the kernel's default: computed on transmit, demanded on IPv6 receive.
@@ -50,6 +67,12 @@ const (
 	DFSet     DFMode = "set"     // DF set on every packet
 	DFInherit DFMode = "inherit" // DF as the inner IPv4 header has it; set for inner IPv6
 )
+
+// Group returns the multicast group that the link is a member of, if its
+// remote is one.
+func (c *LinkConfig) Group() (group netip.Addr, ok bool) {
+	return c.Remote, c.Remote.IsMulticast()
+}
 
 // MaxVNI is the largest VXLAN network identifier (24 bits, RFC 7348 §5).
 const MaxVNI = 1<<24 - 1

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -87,7 +88,7 @@ func TestWordsOfLinkAdd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.cfg != want {
+			if !reflect.DeepEqual(l.cfg, want) {
 				t.Errorf("got  %+v\nwant %+v", l.cfg, want)
 			}
 		})

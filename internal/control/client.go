@@ -49,10 +49,37 @@ func (c *Conn) Call(ctx context.Context, req Request) (Response, error) {
 	return resp, err
 }
 
+// Stream sends one request and hands every response to take, until the last
+// one, an error of take, or the end of ctx.
+func (c *Conn) Stream(ctx context.Context, req Request, take func(Response) error) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	req.Version = Version
+	if err := writeLine(c.conn, req); err != nil {
+		return err
+	}
+	for {
+		resp, err := c.receive()
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if err := take(resp); err != nil || !resp.More {
+			return err
+		}
+	}
+}
+
 func (c *Conn) roundTrip(req Request) (Response, error) {
 	if err := writeLine(c.conn, req); err != nil {
 		return Response{}, err
 	}
+	return c.receive()
+}
+
+func (c *Conn) receive() (Response, error) {
 	line, err := readLine(c.in, maxResponse)
 	if err != nil {
 		return Response{}, err

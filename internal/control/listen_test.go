@@ -61,7 +61,7 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := false
-	server := NewServer(func(Request) Response { asked = true; return Done() })
+	server := NewServer(func(*Exchange) Response { asked = true; return Done() })
 	go server.Serve(l)
 	conn := NewConn(dialAs(t, 65534, path))
 	defer conn.Close()

@@ -17,8 +17,14 @@ type Op string
 const (
 	OpAdd   Op = "add"   // create Request.Link
 	OpDel   Op = "del"   // remove the link Request.Name
+	OpSet   Op = "set"   // change the link Request.Name by Request.Set
 	OpList  Op = "list"  // tell every link's configuration
 	OpStats Op = "stats" // the same with every link's figures
+
+	OpFDB     Op = "fdb"     // tell the entries of the link Request.Name, in several responses
+	OpChange  Op = "change"  // carry out Request.Changes on the link Request.Name, up to the first that fails
+	OpFlush   Op = "flush"   // remove what Request.Flush says from the link Request.Name
+	OpMonitor Op = "monitor" // tell what happens to every link's entries until the client hangs up
 )
 
 // Request is one question to a daemon.
@@ -27,6 +33,9 @@ type Request struct {
 	Op      Op                    `json:"op"`
 	Name    string                `json:"name,omitempty"`
 	Link    *dataplane.LinkConfig `json:"link,omitempty"`
+	Set     *dataplane.LinkChange `json:"set,omitempty"`
+	Changes []dataplane.FDBChange `json:"changes,omitempty"`
+	Flush   *dataplane.FDBFilter  `json:"flush,omitempty"`
 }
 
 // Response is its answer. Error is empty when OK is true.
@@ -37,7 +46,12 @@ type Response struct {
 	Usage   bool   `json:"usage,omitempty"`   // the request itself was wrong: exit status 2
 	Closing bool   `json:"closing,omitempty"` // the daemon is on its way out: ask its successor
 	Ending  bool   `json:"ending,omitempty"`  // refused, and the daemon ends for want of a link
-	Links   []Link `json:"links,omitempty"`   // OpAdd: the new one; OpList and OpStats: all
+	Links   []Link `json:"links,omitempty"`   // OpAdd and OpSet: that one; OpList and OpStats: all
+
+	More   bool                 `json:"more,omitempty"`   // further responses to the same request follow
+	FDB    []dataplane.FDBEntry `json:"fdb,omitempty"`    // OpFDB: newest first
+	Events []dataplane.FDBEvent `json:"events,omitempty"` // OpMonitor
+	Count  int                  `json:"count,omitempty"`  // OpFlush: entries removed; OpChange: changes carried out
 }
 
 // Link is one link as its daemon sees it. Stats is nil unless asked for.

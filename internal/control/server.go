@@ -19,7 +19,7 @@ const acceptPause = 20 * time.Millisecond
 
 // Server answers requests, each connection in a goroutine of its own.
 type Server struct {
-	handle func(Request) Response
+	handle Handler
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
@@ -27,9 +27,12 @@ type Server struct {
 	wg     sync.WaitGroup
 }
 
+// Handler answers a request. What it returns is the last response to it.
+type Handler func(*Exchange) Response
+
 // NewServer returns a server that lets handle answer; handle is called from
 // several goroutines at once.
-func NewServer(handle func(Request) Response) *Server {
+func NewServer(handle Handler) *Server {
 	return &Server{handle: handle, conns: map[net.Conn]struct{}{}}
 }
 
@@ -98,33 +101,33 @@ func (s *Server) admit(conn *net.UnixConn) {
 	defer s.end(conn)
 	handle := s.handle
 	if err := checkPeer(conn); err != nil {
-		handle = func(Request) Response { return Failed(err) }
+		handle = func(*Exchange) Response { return Failed(err) }
 	}
 	converse(conn, handle)
 }
 
-func converse(conn net.Conn, handle func(Request) Response) {
-	in := bufio.NewReader(conn)
+func converse(conn net.Conn, handle Handler) {
+	x := Exchange{conn: conn, in: bufio.NewReader(conn)}
 	for {
-		line, err := readLine(in, maxRequest)
+		line, err := readLine(x.in, maxRequest)
 		if errors.Is(err, errTooLong) {
 			answer(conn, Failed(fmt.Errorf("request: %w", err)))
 		}
 		if err != nil {
 			return
 		}
-		if !answer(conn, respond(line, handle)) {
+		if !answer(conn, x.respond(line, handle)) || x.hungUp != nil {
 			return
 		}
 	}
 }
 
-func respond(line []byte, handle func(Request) Response) Response {
-	req, err := parseRequest(line)
-	if err != nil {
+func (x *Exchange) respond(line []byte, handle Handler) (resp Response) {
+	var err error
+	if x.Request, err = parseRequest(line); err != nil {
 		return Failed(fmt.Errorf("request is not understood: %w", err))
 	}
-	return handle(req)
+	return handle(x)
 }
 
 // parseRequest refuses what it does not know, such as a word of a later

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func serve(t *testing.T, handle func(Request) Response) (path string, server *Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = NewServer(handle)
+	server = NewServer(func(x *Exchange) Response { return handle(x.Request) })
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -62,7 +63,7 @@ func TestCallCarriesRequestAndResponse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !resp.OK || resp.Version != Version || resp.Links[0].Info.LinkConfig != cfg || resp.Links[0].Info.NetNS != 4026531840 {
+		if !resp.OK || resp.Version != Version || !reflect.DeepEqual(resp.Links[0].Info.LinkConfig, cfg) || resp.Links[0].Info.NetNS != 4026531840 {
 			t.Fatalf("response %+v", resp)
 		}
 	}

@@ -25,7 +25,7 @@ func answering(t *testing.T, resp control.Response) control.RunDir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := control.NewServer(func(control.Request) control.Response { return resp })
+	server := control.NewServer(func(*control.Exchange) control.Response { return resp })
 	go server.Serve(l)
 	t.Cleanup(func() {
 		l.Close()

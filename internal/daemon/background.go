@@ -70,7 +70,7 @@ func inherited() (net.Conn, *lock, error) {
 // refuseAll gives the starter the reason why there is no daemon.
 func refuseAll(first net.Conn, err error) error {
 	err = fmt.Errorf("start the daemon: %w", err)
-	control.NewServer(func(control.Request) control.Response { return control.Failed(err) }).Converse(first)
+	control.NewServer(func(*control.Exchange) control.Response { return control.Failed(err) }).Converse(first)
 	return err
 }
 

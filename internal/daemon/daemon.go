@@ -51,7 +51,7 @@ func newDaemon[L link](log *zap.Logger, of links[L], lasting bool) *daemon[L] {
 // in a daemon that does not last. The socket is gone before the links are, so
 // that nobody finds a daemon that cannot answer.
 func (d *daemon[L]) run(ctx context.Context, l *net.UnixListener, first net.Conn) error {
-	server := control.NewServer(d.handle)
+	server := control.NewServer(func(x *control.Exchange) control.Response { return d.handle(x.Request) })
 	go server.Serve(l)
 	if first != nil {
 		go d.serveFirst(server, first)

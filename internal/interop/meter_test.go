@@ -96,6 +96,9 @@ func (m *meter) checkDrops(t *testing.T, allowed ...string) {
 	t.Helper()
 	for i, s := range m.moved() {
 		for reason, n := range s.Drops {
+			if reason == "socket_full" && m.ends[i].weft.hasSmallBuffer() {
+				continue
+			}
 			if n != 0 && !slices.Contains(allowed, reason) {
 				t.Errorf("%s dropped %d for %s", m.ends[i].Name, n, reason)
 			}

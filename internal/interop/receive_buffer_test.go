@@ -38,6 +38,10 @@ func readPid(lock string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
+// hasSmallBuffer reports whether the system did not give as much as was asked
+// for, which weft says once.
+func (w *weft) hasSmallBuffer() bool { return strings.Contains(w.log(), "net.core.rmem_max") }
+
 // TestTransferDefaultBuffer loses datagrams, and TCP makes up for them.
 func TestTransferDefaultBuffer(t *testing.T) {
 	for _, p := range pairings[:2] {
@@ -84,7 +88,7 @@ func TestReceiveBuffer(t *testing.T) {
 					}
 					return nil
 				}))
-				if overflowed := moved["socket_full"] > 0; overflowed != c.overflow {
+				if overflowed := moved["socket_full"] > 0; overflowed != c.overflow && !v.weft.hasSmallBuffer() {
 					t.Errorf("socket_full %d, unknown_vni %d", moved["socket_full"], moved["unknown_vni"])
 				}
 			})
