@@ -15,6 +15,7 @@ func TestHotFunctionsDoNotAllocate(t *testing.T) {
 		superLayout := parse(super.Frame)
 		partial := s.partial(text(1000))
 		header := make([]byte, 256)
+		answer := make([]byte, encap.TooBigLen)
 		d := datagram(5, super.Frame)
 		for what, f := range map[string]func(){
 			"ParseFrame":       func() { encap.ParseFrame(frame) },
@@ -25,6 +26,8 @@ func TestHotFunctionsDoNotAllocate(t *testing.T) {
 			"DecapECN":         func() { _ = encap.DecapECN(frame, layout, ce) },
 			"DescribeReceived": func() { encap.DescribeReceived(super.Frame, superLayout, 1450, 1000) },
 			"SplitDatagram":    func() { encap.SplitDatagram(d, 1000) },
+			"PacketLen":        func() { encap.PacketLen(&super, superLayout) },
+			"TooBig":           func() { encap.TooBig(answer, super.Frame, superLayout, 1450) },
 			"FinishChecksum": func() {
 				p := encap.Packet{Frame: partial, GSO: encap.GSO{NeedsCsum: true, CsumStart: uint16(s.l4()), CsumOffset: 6}}
 				_ = encap.FinishChecksum(&p, layout)
