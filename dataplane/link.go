@@ -16,7 +16,7 @@ type Link struct {
 	devIndex int // of cfg.Dev, 0 without
 	device   *tap.Device
 	port     *port
-	fdb      routetable.FDB
+	fdb      *routetable.FDB
 	flow     underlay.Flow // what all datagrams of the link have in common
 	pool     *underlay.Pool
 	counters counters

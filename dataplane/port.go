@@ -150,8 +150,10 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 		Account: l,
 		Single:  r.cfg.NoOffload,
 	}
+	l.fdb = routetable.NewFDB(routetable.Options{Learned: routetable.Remote{Port: r.cfg.Port, VNI: r.cfg.VNI}})
 	if r.cfg.Remote.IsValid() {
-		l.fdb.SetDefault(routetable.Remote{Addr: r.cfg.Remote, Port: r.cfg.Port, VNI: r.cfg.VNI, IfIndex: r.devIndex})
+		// An empty table has room for it.
+		_ = l.fdb.ChangeDefault(nil, &routetable.Remote{Addr: r.cfg.Remote, Port: r.cfg.Port, VNI: r.cfg.VNI, IfIndex: r.devIndex}, 0)
 	}
 	offers := device.Offloads()
 	l.joined.TCP, l.joined.UDP = offers.TCP, offers.UDP

@@ -44,7 +44,7 @@ func (l *Link) encapsulate(batch *tap.Batch, i int, out *underlay.Sender) {
 		l.counters.drops.drop(BadLength)
 		return
 	}
-	remotes := l.fdb.Lookup(macAt(p.Frame, 0))
+	remotes := l.fdb.Lookup(macAt(p.Frame, 0), 0)
 	if len(remotes) == 0 {
 		l.counters.drops.drop(FDBMiss)
 		return
