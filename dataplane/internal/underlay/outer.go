@@ -15,10 +15,10 @@ import (
 // socket fixes (source port). Datagrams can share a message only if their
 // Outers are equal.
 type Outer struct {
-	Remote    netip.AddrPort // unicast; its family is that of the socket
+	Remote    netip.AddrPort // a host or a multicast group; its family is that of the socket
 	Local     netip.Addr     // source; the zero Addr leaves it to the route
-	IfIndex   int            // device to leave by; 0 leaves it to the route
-	TTL       uint8          // 0 leaves it to the route (64)
+	IfIndex   int            // device to leave by; 0 leaves it to the route, which a group may not have
+	TTL       uint8          // 0 leaves it to the route (64), and is 1 to a group
 	TOS       uint8          // DSCP and ECN bits
 	DF        bool           // IPv4 only: must not be fragmented
 	NoCsum    bool           // UDP checksum zero

@@ -43,32 +43,44 @@ func open(ipv6 bool, port uint16) (*Socket, error) {
 
 func (s *Socket) bind() error {
 	if s.ipv6 {
-		if err := s.configure6(); err != nil {
+		if err := s.configure(unix.IPPROTO_IPV6, options6); err != nil {
 			return err
 		}
 		return unix.Bind(s.fd, &unix.SockaddrInet6{Port: int(s.port), Addr: netip.IPv6Unspecified().As16()})
 	}
-	// DF clear, and no path MTU discovery of the socket's own.
-	if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
-		return fmt.Errorf("IP_MTU_DISCOVER: %w", err)
+	if err := s.configure(unix.IPPROTO_IP, options4); err != nil {
+		return err
 	}
 	return unix.Bind(s.fd, &unix.SockaddrInet4{Port: int(s.port)})
 }
 
-// configure6 makes an IPv6 socket behave as the kernel's vxlan device does:
-// beside an IPv4 socket on the same port, never fragmenting, and with flow
-// label 0 unless a message says otherwise.
-func (s *Socket) configure6() error {
-	for _, o := range []struct {
-		name          string
-		option, value int
-	}{
-		{"IPV6_V6ONLY", unix.IPV6_V6ONLY, 1},
-		{"IPV6_DONTFRAG", unix.IPV6_DONTFRAG, 1},
-		{"IPV6_AUTOFLOWLABEL", unix.IPV6_AUTOFLOWLABEL, 0},
-		{"IPV6_FLOWINFO_SEND", ipv6FlowinfoSend, 1},
-	} {
-		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, o.option, o.value); err != nil {
+type socketOption struct {
+	name          string
+	option, value int
+}
+
+// options4 make an IPv4 socket behave as the kernel's vxlan device does: DF
+// clear and no path MTU discovery of the socket's own, and what is sent to a
+// group is not for this host, a member or not.
+var options4 = []socketOption{
+	{"IP_MTU_DISCOVER", unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT},
+	{"IP_MULTICAST_LOOP", unix.IP_MULTICAST_LOOP, 0},
+}
+
+// options6 do so for IPv6: beside an IPv4 socket on the same port, never
+// fragmenting, with flow label 0 unless a message says otherwise, and with
+// groups as above.
+var options6 = []socketOption{
+	{"IPV6_V6ONLY", unix.IPV6_V6ONLY, 1},
+	{"IPV6_DONTFRAG", unix.IPV6_DONTFRAG, 1},
+	{"IPV6_AUTOFLOWLABEL", unix.IPV6_AUTOFLOWLABEL, 0},
+	{"IPV6_FLOWINFO_SEND", ipv6FlowinfoSend, 1},
+	{"IPV6_MULTICAST_LOOP", unix.IPV6_MULTICAST_LOOP, 0},
+}
+
+func (s *Socket) configure(level int, options []socketOption) error {
+	for _, o := range options {
+		if err := unix.SetsockoptInt(s.fd, level, o.option, o.value); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 	}

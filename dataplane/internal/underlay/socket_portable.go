@@ -3,6 +3,7 @@
 package underlay
 
 import (
+	"errors"
 	"net"
 
 	"golang.org/x/net/ipv4"
@@ -21,9 +22,10 @@ type Socket struct {
 	ipv6  bool
 
 	// Socket options as last set: a message has no way to ask for these.
-	tos, ttl       int
-	routeTTL       int // what the system uses by itself
-	setTOS, setTTL func(int) error
+	tos                         int
+	ttl                         uint8
+	routeTTL                    int // what the system uses by itself, to hosts
+	setTOS, setTTL, setGroupTTL func(int) error
 
 	// The socket's queue inside the Sender, -1 if empty.
 	firstMessage, lastMessage int32
@@ -56,21 +58,32 @@ func open(v6 bool, port uint16) (*Socket, error) {
 	return s, nil
 }
 
-func (s *Socket) wrap() (err error) {
+func (s *Socket) wrap() error {
 	if s.ipv6 {
-		c := ipv6.NewPacketConn(s.conn)
-		s.batch, s.setTOS, s.setTTL = c, c.SetTrafficClass, c.SetHopLimit
-		s.routeTTL, err = c.HopLimit()
-	} else {
-		c := ipv4.NewPacketConn(s.conn)
-		s.batch, s.setTOS, s.setTTL = c, c.SetTOS, c.SetTTL
-		s.routeTTL, err = c.TTL()
+		return s.wrap6()
 	}
-	s.ttl = s.routeTTL
-	if !hasBatches {
-		s.batch = &oneByOne{conn: s.conn}
+	c := ipv4.NewPacketConn(s.conn)
+	s.batch, s.setTOS, s.setTTL, s.setGroupTTL = batches(c, s.conn), c.SetTOS, c.SetTTL, c.SetMulticastTTL
+	ttl, err := c.TTL()
+	s.routeTTL = ttl
+	// What is sent to a group is not for this host, a member or not.
+	return errors.Join(err, c.SetMulticastLoopback(false))
+}
+
+func (s *Socket) wrap6() error {
+	c := ipv6.NewPacketConn(s.conn)
+	s.batch, s.setTOS, s.setTTL, s.setGroupTTL = batches(c, s.conn), c.SetTrafficClass, c.SetHopLimit, c.SetMulticastHopLimit
+	ttl, err := c.HopLimit()
+	s.routeTTL = ttl
+	return errors.Join(err, c.SetMulticastLoopback(false))
+}
+
+// batches returns what moves the datagrams of a connection.
+func batches(c batchConn, conn *net.UDPConn) batchConn {
+	if hasBatches {
+		return c
 	}
-	return err
+	return &oneByOne{conn: conn}
 }
 
 // setOptions prepares the socket for messages with this Outer. Sending is
@@ -82,17 +95,22 @@ func (s *Socket) setOptions(o *Outer) error {
 		_ = s.setTOS(tos)
 		s.tos = tos
 	}
-	ttl := int(o.TTL)
-	if ttl == 0 {
-		ttl = s.routeTTL
-	}
-	if ttl != s.ttl {
-		if err := s.setTTL(ttl); err != nil {
+	if o.TTL != s.ttl {
+		if err := s.setTTLs(int(o.TTL)); err != nil {
 			return err
 		}
-		s.ttl = ttl
+		s.ttl = o.TTL
 	}
 	return nil
+}
+
+// setTTLs sets the TTL for hosts and for groups; 0 leaves both to the system,
+// which has packets to groups stay on the wire (RFC 1112 §6.1).
+func (s *Socket) setTTLs(ttl int) error {
+	if ttl == 0 {
+		return errors.Join(s.setTTL(s.routeTTL), s.setGroupTTL(1))
+	}
+	return errors.Join(s.setTTL(ttl), s.setGroupTTL(ttl))
 }
 
 // onlySend prepares a socket that nothing is read from: what arrives on its
