@@ -46,5 +46,6 @@ type Datagram struct {
 	Data    []byte     // borrowed until the next Receive
 	Segment int        // the kernel's UDP_GRO value in bytes, 0 if it gave none
 	TOS     uint8      // outer
-	From    netip.Addr // outer source
+	From    netip.Addr // outer source, without zone
+	IfIndex int        // device that it came in by, where From is an IPv6 link-local address; else 0
 }

@@ -110,6 +110,7 @@ func (r *Receiver) take(i int) {
 	}
 	if r.ipv6 {
 		d.From = netip.AddrFrom16(r.names[i].Addr)
+		d.IfIndex = int(r.names[i].Scope_id) // of link-local addresses only
 	} else {
 		d.From = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&r.names[i])).Addr)
 	}

@@ -83,7 +83,8 @@ func (r *Receiver) take(i int) {
 	m, d := &r.messages[i], &r.out[i]
 	*d = Datagram{Data: m.Buffers[0][:m.N:m.N]}
 	if from, ok := m.Addr.(*net.UDPAddr); ok {
-		d.From = from.AddrPort().Addr().Unmap().WithZone("")
+		addr := from.AddrPort().Addr().Unmap()
+		d.From, d.IfIndex = addr.WithZone(""), zoneIndex(addr.Zone())
 	}
 	var control ipv6.ControlMessage
 	if r.ipv6 && control.Parse(m.OOB[:m.NN]) == nil {
@@ -110,3 +111,14 @@ func (r *Receiver) AcceptZeroChecksum(on bool) error {
 // SetReceiveBuffer asks for a receive buffer of n bytes, or what can be had of
 // that, and returns what the system accepted.
 func (r *Receiver) SetReceiveBuffer(n int) int { return largest(r.conn.SetReadBuffer, n) }
+
+// zoneIndex returns the number of the device that a zone names; "" has none.
+func zoneIndex(zone string) int {
+	if zone == "" {
+		return 0
+	}
+	if dev, err := net.InterfaceByName(zone); err == nil {
+		return dev.Index
+	}
+	return 0
+}
