@@ -5,6 +5,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -40,7 +41,18 @@ func attributesIn(name string, ns int) (*attributes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for %s: %w", name, err)
 	}
-	return attributesOf(link, stat.Ino), nil
+	attrs := attributesOf(link, stat.Ino)
+	attrs.bridge = isBridge(handle, link.Attrs().MasterIndex)
+	return attrs, nil
+}
+
+// isBridge reports whether the device of that number is a bridge; 0 is none.
+func isBridge(handle *netlink.Handle, index int) bool {
+	if index == 0 {
+		return false
+	}
+	master, err := handle.LinkByIndex(index)
+	return err == nil && (master.Type() == "bridge" || master.Type() == "openvswitch")
 }
 
 // netlinkIn opens netlink in a namespace. For the thread's own it does without
@@ -59,7 +71,7 @@ func isOwnNamespace(ns int) bool {
 
 func attributesOf(link netlink.Link, inode uint64) *attributes {
 	a := link.Attrs()
-	attrs := &attributes{name: a.Name, index: a.Index, netns: inode, mtu: a.MTU}
+	attrs := &attributes{name: a.Name, index: a.Index, netns: inode, mtu: a.MTU, up: a.Flags&net.FlagUp != 0}
 	if len(a.HardwareAddr) == len(attrs.mac) {
 		attrs.mac = routetable.MAC(a.HardwareAddr)
 	}
@@ -71,7 +83,7 @@ func attributesOf(link netlink.Link, inode uint64) *attributes {
 // device was deleted or moved away: the descriptor does.
 func (l *Link) watch(log *zap.Logger) {
 	for {
-		moved, err := l.watchHere()
+		moved, err := l.watchHere(log)
 		if !moved {
 			if err != nil && !errors.Is(err, tap.ErrClosed) {
 				log.Warn("changes of the device are not followed any more", zap.String("link", l.Name()), zap.Error(err))
@@ -83,7 +95,7 @@ func (l *Link) watch(log *zap.Logger) {
 
 // watchHere follows the device in the namespace where it is now. It returns
 // true when the device left for another one.
-func (l *Link) watchHere() (moved bool, err error) {
+func (l *Link) watchHere(log *zap.Logger) (moved bool, err error) {
 	name, ns, err := l.where()
 	if err != nil {
 		return false, tap.ErrClosed // deleted: the worker has noticed too
@@ -103,13 +115,16 @@ func (l *Link) watchHere() (moved bool, err error) {
 	if err != nil {
 		return true, nil // moved on between the two calls
 	}
-	l.attrs.Store(attrs)
-	return l.follow(updates, attrs), nil
+	l.take(attrs, log)
+	return l.follow(updates, ns, log), nil
 }
 
 // follow takes updates until the device is gone from its namespace (true), or
-// the link is removed (false).
-func (l *Link) follow(updates <-chan netlink.LinkUpdate, attrs *attributes) (left bool) {
+// the link is removed (false). A message says only which number the device's
+// master has; what that is, is asked for when it changes.
+func (l *Link) follow(updates <-chan netlink.LinkUpdate, ns int, log *zap.Logger) (left bool) {
+	have := l.attrs.Load()
+	master := unknownMaster
 	for {
 		select {
 		case <-l.stop:
@@ -118,16 +133,32 @@ func (l *Link) follow(updates <-chan netlink.LinkUpdate, attrs *attributes) (lef
 			if !ok {
 				return true // overrun: subscribe again
 			}
-			if u.Attrs().Index != attrs.index {
+			if u.Attrs().Index != have.index {
 				continue
 			}
 			if u.Header.Type == unix.RTM_DELLINK {
-				return true
+				return true // also when it leaves a bridge: look again
 			}
-			attrs = attributesOf(u.Link, attrs.netns)
-			l.attrs.Store(attrs)
+			next := attributesOf(u.Link, have.netns)
+			next.bridge = have.bridge
+			if now := u.Attrs().MasterIndex; now != master {
+				master, next.bridge = now, isBridgeIn(ns, now)
+			}
+			have = next
+			l.take(next, log)
 		}
 	}
+}
+
+const unknownMaster = -1
+
+func isBridgeIn(ns, index int) bool {
+	handle, err := netlinkIn(ns)
+	if err != nil {
+		return false
+	}
+	defer handle.Close()
+	return isBridge(handle, index)
 }
 
 // where is device.Where for a link that may be removed meanwhile.

@@ -27,7 +27,7 @@ func readAttributes(device *tap.Device) (*attributes, error) {
 }
 
 func attributesOf(dev *net.Interface) *attributes {
-	attrs := &attributes{name: dev.Name, index: dev.Index, mtu: dev.MTU}
+	attrs := &attributes{name: dev.Name, index: dev.Index, mtu: dev.MTU, up: dev.Flags&net.FlagUp != 0}
 	if len(dev.HardwareAddr) == len(attrs.mac) {
 		attrs.mac = routetable.MAC(dev.HardwareAddr)
 	}
@@ -39,6 +39,7 @@ func (l *Link) watch(log *zap.Logger) {
 	ticker := time.NewTicker(attributesEvery)
 	defer ticker.Stop()
 	l.adviseMTU(log)
+	l.take(l.attrs.Load(), log)
 	for {
 		select {
 		case <-l.stop:
@@ -61,7 +62,7 @@ func (l *Link) refresh(log *zap.Logger) {
 	if *attrs == *have {
 		return
 	}
-	l.attrs.Store(attrs)
+	l.take(attrs, log)
 	if attrs.mtu != have.mtu {
 		l.adviseMTU(log)
 	}
@@ -70,8 +71,8 @@ func (l *Link) refresh(log *zap.Logger) {
 // adviseMTU says what to do where the device's MTU leaves no room for the
 // outer headers: what is in the way is fragmented or dropped.
 func (l *Link) adviseMTU(log *zap.Logger) {
-	if have := l.attrs.Load(); have.mtu > l.cfg.MTU {
+	if have := l.attrs.Load(); have.mtu > l.Config().MTU {
 		log.Warn("the MTU of the device is larger than what the underlay carries, and only the system's own tools can set it: lower it to what is wanted",
-			zap.String("link", have.name), zap.Int("have", have.mtu), zap.Int("wanted", l.cfg.MTU))
+			zap.String("link", have.name), zap.Int("have", have.mtu), zap.Int("wanted", l.Config().MTU))
 	}
 }

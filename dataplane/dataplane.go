@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/weftnet/weft/routetable"
 )
 
 // Dataplane holds the links of one network namespace, and the ports and
@@ -19,9 +21,10 @@ type Dataplane struct {
 	log  *zap.Logger
 	gone chan *Link
 
-	mu    sync.Mutex
-	links []*Link
-	ports map[uint16]*port
+	mu       sync.Mutex
+	links    []*Link
+	ports    map[uint16]*port
+	watchers watchers
 }
 
 // defaultReceiveBuffer absorbs what arrives while a batch is worked on: 60 KB
@@ -61,14 +64,15 @@ func (d *Dataplane) AddLink(cfg LinkConfig) (*Link, error) {
 		return nil, err
 	}
 	d.links = append(d.links, l)
-	go l.watch(d.log)
+	d.watchers.adopt(l)
+	l.start(d.log)
 	return l, nil
 }
 
 // checkFree refuses what the links that exist already have.
 func (d *Dataplane) checkFree(cfg *LinkConfig) error {
 	for _, l := range d.links {
-		if l.cfg.VNI == cfg.VNI && l.cfg.Port == cfg.Port && l.cfg.IPv6() == cfg.IPv6() {
+		if l.vni == cfg.VNI && l.port.number == cfg.Port && l.ipv6 == cfg.IPv6() {
 			return fmt.Errorf("VNI %d on port %d is taken by link %s: choose another id or dstport", cfg.VNI, cfg.Port, l.Name())
 		}
 	}
@@ -113,6 +117,8 @@ func (d *Dataplane) RemoveLink(name string) error {
 func (d *Dataplane) remove(l *Link) error {
 	d.links = slices.DeleteFunc(d.links, func(have *Link) bool { return have == l })
 	err := l.port.removeLink(l)
+	l.fdb.Flush(routetable.Filter{})
+	d.watchers.release(l)
 	d.releasePort(l.port)
 	return err
 }

@@ -51,11 +51,10 @@ type FDBFilter struct {
 	VNI  *uint32    `json:"vni,omitempty"`
 	Port *uint16    `json:"port,omitempty"`
 	Dst  netip.Addr `json:"dst,omitzero"`
-	Via  string     `json:"via,omitempty"`
 
-	// Each names one of permanent, static, dynamic, extern_learn, router.
-	With    []string `json:"with,omitempty"`
-	Without []string `json:"without,omitempty"`
+	// Words are permanent, static, dynamic, extern_learn and router, each also
+	// with "no" in front, in the order in which they were given.
+	Words []string `json:"words,omitempty"`
 }
 
 // FDBEvent is one line of `weft monitor`.

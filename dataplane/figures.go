@@ -35,7 +35,7 @@ func (at *listener) addTo(s *Stats) {
 // Info returns what the link is and which offloads it has.
 func (l *Link) Info() LinkInfo {
 	attrs := l.attrs.Load()
-	info := LinkInfo{LinkConfig: l.cfg, NetNS: attrs.netns, Index: attrs.index, Features: l.features()}
+	info := LinkInfo{LinkConfig: l.Config(), NetNS: attrs.netns, Index: attrs.index, Features: l.features()}
 	info.Name, info.MTU = attrs.name, attrs.mtu
 	info.Address = attrs.mac.String()
 	return info

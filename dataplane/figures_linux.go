@@ -139,7 +139,7 @@ func (l *Link) deviceFull() uint64 {
 
 // features says of each offload whether it is on, and if not, why.
 func (l *Link) features() map[string]string {
-	if l.cfg.NoOffload {
+	if l.Config().NoOffload {
 		const off = "off (offload off)"
 		return map[string]string{"dev_gso": off, "dev_uso": off, "udp_gso": off, "udp_gro": off}
 	}
@@ -150,7 +150,7 @@ func (l *Link) features() map[string]string {
 	f["dev_uso"] = availability(offers.UDP, offers.Header, "the kernel has no UDP super-frames (before 6.2)")
 	f["udp_gso"] = availability(!noGSO, true, "the kernel refused UDP_SEGMENT")
 	f["udp_gro"] = "on"
-	if gro := l.port.groError(l.cfg.IPv6()); gro != nil {
+	if gro := l.port.groError(l.ipv6); gro != nil {
 		f["udp_gro"] = "off (" + gro.Error() + ")"
 	}
 	return f

@@ -11,29 +11,37 @@ import (
 )
 
 // flowOf says what the outer headers of a frame are, but for the remote.
-func (l *Link) flowOf(frame []byte, layout *encap.Layout) underlay.Flow {
-	flow := l.flow
+func (l *Link) flowOf(s *settings, frame []byte, layout *encap.Layout) underlay.Flow {
+	flow := s.flow
 	flow.Socket = l.pool.Socket(encap.FlowHash(frame, layout))
 	inner := encap.InnerTOS(frame, layout)
-	dscp := l.cfg.TOS
-	if l.cfg.TOSCopy {
+	dscp := s.cfg.TOS
+	if s.cfg.TOSCopy {
 		dscp = inner
 	}
 	flow.TOS = encap.OuterTOS(dscp, inner)
-	if l.cfg.TTLCopy {
+	if s.cfg.TTLCopy {
 		flow.TTL = encap.InnerTTL(frame, layout)
 	}
-	if l.cfg.DF == DFInherit {
+	if s.cfg.DF == DFInherit {
 		flow.DF = encap.InnerDF(frame, layout)
 	}
 	return flow
 }
 
 // setRemote completes a flow for one remote of an FDB entry.
-func setRemote(flow *underlay.Flow, r *routetable.Remote) {
+func (s *settings) setRemote(flow *underlay.Flow, r *routetable.Remote) {
 	flow.Remote = netip.AddrPortFrom(r.Addr, r.Port)
 	flow.IfIndex = r.IfIndex
+	if flow.TTL == 0 && s.cfg.TTLCopy && r.Addr.IsMulticast() {
+		// There is nothing to inherit, and the kernel's device then takes the
+		// route's hop limit for groups too, not the 1 that sockets have.
+		flow.TTL = routeTTL
+	}
 }
+
+// routeTTL is the hop limit of routes that name none (RFC 1700).
+const routeTTL = 64
 
 // Sent and Dropped book what became of the link's datagrams: a Link is the
 // underlay.Account of what it sends.

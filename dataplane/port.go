@@ -2,11 +2,13 @@ package dataplane
 
 import (
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/encap"
 	"github.com/weftnet/weft/routetable"
 )
 
@@ -24,7 +26,10 @@ type port struct {
 	// ---- the worker's
 	drops  dropCounters // of datagrams whose link is not known
 	sender *underlay.Sender
-	dirty  []*Link // with frames to be written
+	dirty  []*Link               // with frames to be written
+	reply  [encap.TooBigLen]byte // a frame of weft's own
+	now    time.Duration         // of the turn, since the process began
+	tick   routetable.Tick       // the same
 }
 
 // listener is the receiving socket of one family and the links behind it.
@@ -96,7 +101,7 @@ func (p *port) serveSocket(at *listener) error {
 // the kernel does.
 func (p *port) checkZeroChecksum(at *listener, ipv6, wanted bool) error {
 	for _, l := range at.links {
-		if ipv6 && l.cfg.Checksum.AcceptRx6 != wanted {
+		if ipv6 && l.Config().Checksum.AcceptRx6 != wanted {
 			return fmt.Errorf("link %s shares UDP port %d and has udp6zerocsumrx %s: give both links the same", l.Name(), p.number, onOff(!wanted))
 		}
 	}
@@ -133,7 +138,13 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 	}
 	l := newLink(p, r, device, pool)
 	l.attrs.Store(attrs)
+	if err := l.openUnderlay(r); err != nil {
+		l.closeUnderlay()
+		device.Close()
+		return nil, err
+	}
 	if err := p.attach(l, from); err != nil {
+		l.closeUnderlay()
 		device.Close()
 		return nil, err
 	}
@@ -141,20 +152,12 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 }
 
 func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Link {
-	l := &Link{cfg: r.cfg, devIndex: r.devIndex, device: device, port: p, pool: pool, stop: make(chan struct{})}
-	l.flow = underlay.Flow{
-		Outer: underlay.Outer{
-			Local: r.cfg.Local, TTL: r.cfg.TTL, DF: r.cfg.DF == DFSet, FlowLabel: r.cfg.FlowLabel,
-			NoCsum: !r.cfg.IPv6() && r.cfg.Checksum.NoUDP || r.cfg.IPv6() && r.cfg.Checksum.ZeroTx6,
-		},
-		Account: l,
-		Single:  r.cfg.NoOffload,
+	l := &Link{
+		vni: r.cfg.VNI, ipv6: r.cfg.IPv6(), device: device, port: p, pool: pool,
+		fdb:  newFDB(&r.cfg),
+		stop: make(chan struct{}), aged: make(chan struct{}, 1),
 	}
-	l.fdb = routetable.NewFDB(routetable.Options{Learned: routetable.Remote{Port: r.cfg.Port, VNI: r.cfg.VNI}})
-	if r.cfg.Remote.IsValid() {
-		// An empty table has room for it.
-		_ = l.fdb.ChangeDefault(nil, &routetable.Remote{Addr: r.cfg.Remote, Port: r.cfg.Port, VNI: r.cfg.VNI, IfIndex: r.devIndex}, 0)
-	}
+	l.set.Store(newSettings(l, &r.cfg, r.devIndex))
 	offers := device.Offloads()
 	l.joined.TCP, l.joined.UDP = offers.TCP, offers.UDP
 	device.OnDowngrade = func(err error) {
@@ -164,12 +167,34 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 	return l
 }
 
+// openUnderlay opens what a link has of its own beside the port's sockets.
+func (l *Link) openUnderlay(r *resolved) (err error) {
+	if l.path, err = underlay.OpenPathMTU(l.ipv6, r.cfg.Local); err != nil {
+		l.port.log.Info("the MTU of paths is not known: senders are not told of packets that are too big", zap.String("link", r.cfg.Name), zap.Error(err))
+		l.path = nil
+	}
+	if group, ok := r.cfg.Group(); ok {
+		l.group, err = underlay.OpenMembership(group, r.devIndex)
+		return err
+	}
+	return nil
+}
+
+func (l *Link) closeUnderlay() {
+	if l.path != nil {
+		l.path.Close()
+	}
+	if l.group != nil {
+		l.group.Close() // leaves the group too
+	}
+}
+
 // attach lets the worker serve the link.
 func (p *port) attach(l *Link, from *listener) error {
 	if err := p.loop.add(l.device.FD(), &deviceSource{link: l, batch: p.loop.deviceBatch()}); err != nil {
 		return err
 	}
-	p.loop.do(func() { from.links[l.cfg.VNI] = l })
+	p.loop.do(func() { from.links[l.vni] = l })
 	p.setGRO(from)
 	return nil
 }
@@ -177,16 +202,19 @@ func (p *port) attach(l *Link, from *listener) error {
 // removeLink takes the link from the worker and deletes its device.
 func (p *port) removeLink(l *Link) error {
 	from := p.v4
-	if l.cfg.IPv6() {
+	if l.ipv6 {
 		from = p.v6
 	}
 	close(l.stop)
 	var err error
 	p.loop.do(func() {
-		delete(from.links, l.cfg.VNI)
+		delete(from.links, l.vni)
 		p.loop.remove(l.device.FD())
 		err = l.device.Close()
 	})
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	l.closeUnderlay()
 	p.setGRO(from)
 	return err
 }
@@ -195,7 +223,7 @@ func (p *port) removeLink(l *Link) error {
 func (p *port) setGRO(from *listener) {
 	wanted := false
 	for _, l := range from.links {
-		wanted = wanted || !l.cfg.NoOffload
+		wanted = wanted || !l.Config().NoOffload
 	}
 	if err := from.SetGRO(wanted); err != nil && wanted && from.gro == nil {
 		from.gro = err
@@ -248,4 +276,16 @@ func onOff(b bool) string {
 		return "on"
 	}
 	return "off"
+}
+
+// began is when the process did: what times are counted from.
+var began = time.Now()
+
+// clock is the time since then, for tables that are not the worker's own.
+func clock() routetable.Tick { return routetable.TickOf(time.Since(began)) }
+
+// lookAtClock reads the time once for a whole turn of the worker.
+func (p *port) lookAtClock() {
+	p.now = time.Since(began)
+	p.tick = routetable.TickOf(p.now)
 }

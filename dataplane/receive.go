@@ -7,6 +7,7 @@ import (
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
+	"github.com/weftnet/weft/routetable"
 )
 
 // socketSource is a port's receiving socket as the loop serves it.
@@ -26,6 +27,7 @@ func (s *socketSource) read() (busy bool, err error) {
 // handle moves the batch to the devices. Frames that belong together are
 // joined before they are written.
 func (s *socketSource) handle() {
+	s.port.lookAtClock()
 	for i := range s.datagrams {
 		s.port.split(&s.datagrams[i], s.from)
 	}
@@ -44,7 +46,7 @@ func (p *port) split(d *underlay.Datagram, from *listener) {
 		if n == len(d.Data) {
 			inner = d.Segment // of a UDP super-frame inside, if it says anything
 		}
-		p.decapsulate(data[:n:n], d.TOS, inner, from)
+		p.decapsulate(data[:n:n], d, inner, from)
 		data = data[n:]
 	}
 	if len(d.Data) == 0 {
@@ -52,52 +54,86 @@ func (p *port) split(d *underlay.Datagram, from *listener) {
 	}
 }
 
-// decapsulate checks one VXLAN packet, in the kernel's order, and queues the
-// frame inside to its link.
-func (p *port) decapsulate(datagram []byte, tos uint8, segment int, from *listener) {
-	header, err := encap.ParseHeader(datagram)
+// decapsulate checks one VXLAN packet of d, in the kernel's order, and queues
+// the frame inside to its link.
+func (p *port) decapsulate(packet []byte, d *underlay.Datagram, segment int, from *listener) {
+	header, err := encap.ParseHeader(packet)
 	if err != nil {
 		p.drops.drop(decapReason(err))
 		return
 	}
 	link := from.links[header.VNI]
-	if link == nil {
+	if link == nil || !link.hears(d) {
 		p.drops.drop(UnknownVNI)
 		return
 	}
-	if header.Reserved {
+	s := link.set.Load()
+	if s.allowed != nil && !s.allowed.Contains(d.From) {
+		link.counters.drops.drop(SourceNotAllowed)
+		return
+	}
+	if header.Reserved && !s.cfg.IgnoreReserved {
 		link.counters.drops.drop(ReservedBits)
 		return
 	}
-	link.accept(datagram[encap.HeaderLen:], tos, segment, p)
+	link.accept(packet[encap.HeaderLen:], d, segment, s)
+}
+
+// hears reports whether the datagram came where the link is: one with
+// link-local addresses is only on its own device.
+func (l *Link) hears(d *underlay.Datagram) bool {
+	s := l.set.Load()
+	return !s.cfg.Local.IsLinkLocalUnicast() || !l.ipv6 || d.IfIndex == 0 || d.IfIndex == s.devIndex
 }
 
 // accept queues a frame to the link's device, or drops it.
-func (l *Link) accept(frame []byte, tos uint8, segment int, p *port) {
+func (l *Link) accept(frame []byte, d *underlay.Datagram, segment int, s *settings) {
 	if len(frame) < encap.EtherHeaderLen {
 		l.counters.drops.drop(ShortFrame)
 		return
 	}
 	attrs := l.attrs.Load()
-	if macAt(frame, 6) == attrs.mac {
+	source := macAt(frame, 6)
+	if source == attrs.mac {
 		l.counters.drops.drop(OwnSource)
 		return
 	}
 	layout := encap.ParseFrame(frame)
+	if layout.Tags > 0 && s.cfg.DropVLAN {
+		l.counters.drops.drop(VLAN)
+		return
+	}
+	if !s.cfg.NoLearning && attrs.up && !l.learn(source, d) {
+		return
+	}
 	if layout.CheckLength(frame) != nil {
 		l.counters.drops.drop(BadLength)
 		return
 	}
-	if encap.DecapECN(frame, &layout, tos) != nil {
+	if encap.DecapECN(frame, &layout, d.TOS) != nil {
 		l.counters.drops.drop(ECN)
 		return
 	}
 	if !l.dirty {
 		l.dirty = true
-		p.dirty = append(p.dirty, l)
+		l.port.dirty = append(l.port.dirty, l)
 	}
 	gso := encap.DescribeReceived(frame, &layout, attrs.mtu, segment)
 	l.joined.Add(encap.Packet{Frame: frame, GSO: gso}, &layout)
+}
+
+// learn notes which VTEP a frame's source is behind, and drops the frame if
+// that cannot be.
+func (l *Link) learn(source routetable.MAC, d *underlay.Datagram) bool {
+	switch l.fdb.Learn(source, d.From, d.IfIndex, l.port.tick) {
+	case routetable.Invalid:
+		l.counters.drops.drop(InvalidSource)
+		return false
+	case routetable.Pinned:
+		l.counters.drops.drop(PinnedSource)
+		return false
+	}
+	return true
 }
 
 // deliver writes what has been queued to the devices.

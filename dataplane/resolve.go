@@ -59,6 +59,12 @@ func (r *resolved) checkScopes() error {
 	if remote.IsValid() && local.IsValid() && remote.Is4() != local.Is4() {
 		return fmt.Errorf("remote %s and local %s are of different address families", remote, local)
 	}
+	if remote.IsMulticast() && r.cfg.Dev == "" {
+		return fmt.Errorf("group %s needs dev, the device on which to join it", remote)
+	}
+	if local.IsMulticast() {
+		return fmt.Errorf("local %s is a multicast address: the address of one host is wanted", local)
+	}
 	if remote.IsLinkLocalUnicast() && remote.Is6() {
 		if !local.IsLinkLocalUnicast() || r.cfg.Dev == "" {
 			return fmt.Errorf("remote %s is link-local: it needs a link-local local address and dev", remote)
@@ -90,7 +96,7 @@ func (r *resolved) resolveDev() error {
 			return fmt.Errorf("dev %s: %w", r.cfg.Dev, err)
 		}
 		r.devIndex = index
-		limit = max(minMTU, mtu-r.overhead())
+		limit = max(minMTU, mtu-overhead(r.cfg.IPv6()))
 		fallback = limit
 	}
 	if r.cfg.MTU == 0 {
@@ -103,8 +109,9 @@ func (r *resolved) resolveDev() error {
 	return nil
 }
 
-func (r *resolved) overhead() int {
-	if r.cfg.IPv6() {
+// overhead is what the outer headers take from the underlay's MTU.
+func overhead(ipv6 bool) int {
+	if ipv6 {
 		return overhead6
 	}
 	return overhead4

@@ -22,70 +22,106 @@ func (s *deviceSource) read() (busy bool, err error) {
 
 // handle moves the batch to the sockets.
 func (s *deviceSource) handle() {
+	p := s.link.port
+	p.lookAtClock()
 	for i := range s.batch.Packets {
-		s.link.encapsulate(s.batch, i, s.link.port.sender)
+		s.link.encapsulate(s.batch, i)
 	}
-	s.link.port.sender.Flush()
+	p.sender.Flush()
 }
 
 // lost has the link removed: its device was deleted by somebody else.
 func (s *deviceSource) lost(error) { go s.link.port.owner.deviceGone(s.link) }
 
+// outgoing is one frame or super-frame on its way out.
+type outgoing struct {
+	*encap.Packet
+	layout   encap.Layout
+	settings *settings
+	flow     underlay.Flow
+	datagram []byte // the frame with room for a VXLAN header in front
+	size     int    // of the largest IP packet in it, see encap.PacketLen
+}
+
+// counted is what the frame counts for in bytes.
+func (o *outgoing) counted() int { return len(o.Frame) - o.layout.L3 }
+
 // encapsulate queues frame i of the batch to wherever the FDB says, whole: one
 // look at its headers and one lookup serve all segments of a super-frame.
-func (l *Link) encapsulate(batch *tap.Batch, i int, out *underlay.Sender) {
-	p := &batch.Packets[i]
-	if len(p.Frame) < encap.EtherHeaderLen {
+func (l *Link) encapsulate(batch *tap.Batch, i int) {
+	o := outgoing{Packet: &batch.Packets[i], settings: l.set.Load()}
+	if len(o.Frame) < encap.EtherHeaderLen {
 		l.counters.drops.drop(ShortFrame)
 		return
 	}
-	layout := encap.ParseFrame(p.Frame)
-	if layout.CheckLength(p.Frame) != nil {
+	o.layout = encap.ParseFrame(o.Frame)
+	if o.layout.CheckLength(o.Frame) != nil {
 		l.counters.drops.drop(BadLength)
 		return
 	}
-	remotes := l.fdb.Lookup(macAt(p.Frame, 0), 0)
+	if o.layout.Tags > 0 && o.settings.cfg.DropVLAN {
+		l.counters.drops.drop(VLAN)
+		return
+	}
+	dst := macAt(o.Frame, 0)
+	remotes := l.fdb.Lookup(dst, l.port.tick)
 	if len(remotes) == 0 {
-		l.counters.drops.drop(FDBMiss)
+		l.miss(o.settings, dst)
 		return
 	}
-	flow := l.flowOf(p.Frame, &layout)
-	if p.GSO.Type != encap.GSONone {
-		l.queueSuperFrame(p, &layout, remotes, &flow, out)
-		return
-	}
-	if p.GSO.NeedsCsum && encap.FinishChecksum(p, &layout) != nil {
-		l.counters.drops.drop(BadLength)
-		return
-	}
-	queueFrame(batch.Datagram(i), len(p.Frame)-layout.L3, remotes, &flow, out)
+	o.datagram = batch.Datagram(i)
+	l.send(&o, remotes)
 }
 
-// queueFrame queues a datagram whose VXLAN header is still to be written, once
-// for each remote. counted is what it counts for in bytes. All copies share the header's memory, so a remote with a
-// VNI of its own has to wait until the copies before it are sent.
-func queueFrame(datagram []byte, counted int, remotes []routetable.Remote, flow *underlay.Flow, out *underlay.Sender) {
+// send queues the frame once for each remote.
+func (l *Link) send(o *outgoing, remotes []routetable.Remote) {
+	o.flow = l.flowOf(o.settings, o.Frame, &o.layout)
+	o.size = encap.PacketLen(o.Packet, &o.layout)
+	if o.GSO.Type != encap.GSONone {
+		l.sendSuperFrame(o, remotes)
+		return
+	}
+	if o.GSO.NeedsCsum && encap.FinishChecksum(o.Packet, &o.layout) != nil {
+		l.counters.drops.drop(BadLength)
+		return
+	}
+	l.sendFrame(o, remotes)
+}
+
+// sendFrame queues a datagram once for each remote. All copies share the
+// memory of its VXLAN header, so a remote with a VNI of its own has to wait
+// until the copies before it are sent.
+func (l *Link) sendFrame(o *outgoing, remotes []routetable.Remote) {
+	out, written := l.port.sender, false
+	var vni uint32
 	for r := range remotes {
-		if r == 0 || remotes[r].VNI != remotes[r-1].VNI {
-			if r > 0 {
+		if l.tooBig(o, &remotes[r]) {
+			continue
+		}
+		if !written || remotes[r].VNI != vni {
+			if written {
 				out.Flush()
 			}
-			encap.PutHeader(datagram, remotes[r].VNI)
+			vni, written = remotes[r].VNI, true
+			encap.PutHeader(o.datagram, vni)
 		}
-		setRemote(flow, &remotes[r])
-		out.Datagram(flow, datagram, counted)
+		o.settings.setRemote(&o.flow, &remotes[r])
+		out.Datagram(&o.flow, o.datagram, o.counted())
 	}
 }
 
-// queueSuperFrame queues the segments of a super-frame, once for each remote.
-func (l *Link) queueSuperFrame(p *encap.Packet, layout *encap.Layout, remotes []routetable.Remote, flow *underlay.Flow, out *underlay.Sender) {
-	segments, err := encap.CutSuperFrame(p, layout)
+// sendSuperFrame queues the segments of a super-frame, once for each remote.
+func (l *Link) sendSuperFrame(o *outgoing, remotes []routetable.Remote) {
+	segments, err := encap.CutSuperFrame(o.Packet, &o.layout)
 	if err != nil {
 		l.counters.drops.drop(BadLength)
 		return
 	}
 	for r := range remotes {
-		setRemote(flow, &remotes[r])
-		out.SuperFrame(flow, remotes[r].VNI, &segments, len(p.Frame)-layout.L3)
+		if l.tooBig(o, &remotes[r]) {
+			continue
+		}
+		o.settings.setRemote(&o.flow, &remotes[r])
+		l.port.sender.SuperFrame(&o.flow, remotes[r].VNI, &segments, o.counted())
 	}
 }

@@ -27,6 +27,9 @@ const (
 	OpMonitor Op = "monitor" // tell what happens to every link's entries until the client hangs up
 )
 
+// Ops lists them.
+var Ops = []Op{OpAdd, OpDel, OpSet, OpList, OpStats, OpFDB, OpChange, OpFlush, OpMonitor}
+
 // Request is one question to a daemon.
 type Request struct {
 	Version int                   `json:"version"`

@@ -6,6 +6,7 @@ package daemon
 
 import (
 	"context"
+	"iter"
 	"net"
 	"sync"
 
@@ -19,6 +20,10 @@ import (
 type link interface {
 	Info() dataplane.LinkInfo
 	Stats() dataplane.Stats
+	Change(*dataplane.LinkChange) error
+	FDB() iter.Seq[dataplane.FDBEntry]
+	ChangeFDB(*dataplane.FDBChange) error
+	FlushFDB(*dataplane.FDBFilter) (int, error)
 }
 
 // links is *dataplane.Dataplane with L = *dataplane.Link, or a stand-in with
@@ -28,6 +33,7 @@ type links[L link] interface {
 	RemoveLink(name string) error
 	Links() []L
 	Gone() <-chan L
+	WatchFDB() *dataplane.Watcher
 	Close() error
 }
 
@@ -51,7 +57,7 @@ func newDaemon[L link](log *zap.Logger, of links[L], lasting bool) *daemon[L] {
 // in a daemon that does not last. The socket is gone before the links are, so
 // that nobody finds a daemon that cannot answer.
 func (d *daemon[L]) run(ctx context.Context, l *net.UnixListener, first net.Conn) error {
-	server := control.NewServer(func(x *control.Exchange) control.Response { return d.handle(x.Request) })
+	server := control.NewServer(d.exchange)
 	go server.Serve(l)
 	if first != nil {
 		go d.serveFirst(server, first)

@@ -200,7 +200,7 @@ func TestTellsLinksAndFigures(t *testing.T) {
 func TestRefusesUnknownRequests(t *testing.T) {
 	r := run(t, true)
 	resp, err := r.call(control.Request{Op: "fly"})
-	if err != nil || resp.OK || !resp.Usage || !strings.Contains(resp.Error, `"fly"`) || !strings.Contains(resp.Error, "add, del, list, stats") {
+	if err != nil || resp.OK || !resp.Usage || !strings.Contains(resp.Error, `"fly"`) || !strings.Contains(resp.Error, "add, del, set, list, stats") {
 		t.Errorf("%+v, %v", resp, err)
 	}
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -17,13 +18,22 @@ func (d *daemon[L]) handle(req control.Request) control.Response {
 		return d.add(req)
 	case control.OpDel:
 		return d.del(req)
+	case control.OpSet:
+		return d.set(req)
+	case control.OpChange:
+		return d.change(req)
+	case control.OpFlush:
+		return d.flush(req)
 	case control.OpList:
 		return control.Done(d.list(false)...)
 	case control.OpStats:
 		return control.Done(d.list(true)...)
 	}
-	return control.Malformed(fmt.Errorf("request %q is unknown: allowed are %s, %s, %s, %s",
-		req.Op, control.OpAdd, control.OpDel, control.OpList, control.OpStats))
+	var allowed []string
+	for _, op := range control.Ops {
+		allowed = append(allowed, string(op))
+	}
+	return control.Malformed(fmt.Errorf("request %q is unknown: allowed are %s", req.Op, strings.Join(allowed, ", ")))
 }
 
 func (d *daemon[L]) add(req control.Request) control.Response {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"iter"
 	"sync/atomic"
 	"testing"
 
@@ -88,3 +89,13 @@ func (s *standInLinks) vanish(name string) {
 func (s *standInLinks) Links() []*standInLink     { return *s.links.Load() }
 func (s *standInLinks) Gone() <-chan *standInLink { return s.gone }
 func (s *standInLinks) Close() error              { close(s.closed); return nil }
+
+func (l *standInLink) Change(*dataplane.LinkChange) error { return errNotHere }
+func (l *standInLink) FDB() iter.Seq[dataplane.FDBEntry] {
+	return func(func(dataplane.FDBEntry) bool) {}
+}
+func (l *standInLink) ChangeFDB(*dataplane.FDBChange) error       { return errNotHere }
+func (l *standInLink) FlushFDB(*dataplane.FDBFilter) (int, error) { return 0, errNotHere }
+func (s *standInLinks) WatchFDB() *dataplane.Watcher              { return nil }
+
+var errNotHere = errors.New("a stand-in has no table")
