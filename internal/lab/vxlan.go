@@ -4,7 +4,6 @@ package lab
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -33,8 +32,11 @@ type VXLAN struct {
 	FlowLabel  uint32
 
 	NoLearning bool
+	Learning   bool   // said outright, for ChangeKernelVXLAN
 	Ageing     uint32 // seconds
 	MaxAddress uint32
+
+	Proxy, RSC, L2Miss, L3Miss bool
 
 	NoUDPCSum      bool // noudpcsum
 	UDP6ZeroCSumTx bool
@@ -55,6 +57,14 @@ const (
 // AddKernelVXLAN makes the device as RTM_NEWLINK describes it. It is down and
 // has no address.
 func (h *Host) AddKernelVXLAN(v VXLAN) error {
+	return h.sendVXLAN(&v, unix.NLM_F_CREATE|unix.NLM_F_EXCL, "adding")
+}
+
+// ChangeKernelVXLAN does what `ip link set dev NAME type vxlan …` does with the
+// fields that are not zero: the device keeps the rest.
+func (h *Host) ChangeKernelVXLAN(v VXLAN) error { return h.sendVXLAN(&v, 0, "changing") }
+
+func (h *Host) sendVXLAN(v *VXLAN, flags int, what string) error {
 	lower := 0
 	if v.Dev != "" {
 		link, err := h.link(v.Dev)
@@ -63,19 +73,13 @@ func (h *Host) AddKernelVXLAN(v VXLAN) error {
 		}
 		lower = link.Attrs().Index
 	}
-	req := v.request(lower)
-	return h.Do(func() error {
-		if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
-			return fmt.Errorf("adding vxlan device %s: %w", v.Name, err)
-		}
-		return nil
-	})
+	return h.execute(v.request(lower, flags), what+" vxlan device "+v.Name)
 }
 
 // request is written by hand because netlink.Vxlan knows neither DF nor TTL
 // inheritance nor the flow label, and always sends learning and TTL.
-func (v *VXLAN) request(lower int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+func (v *VXLAN) request(lower, flags int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, flags|unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Name)))
 	if v.Address != nil {
@@ -87,6 +91,9 @@ func (v *VXLAN) request(lower int) *nl.NetlinkRequest {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("vxlan"))
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	if flags&unix.NLM_F_CREATE != 0 { // 0 is a VNI too, and none may change
+		data.AddRtAttr(unix.IFLA_VXLAN_ID, nl.Uint32Attr(v.ID))
+	}
 	v.addresses(data)
 	v.numbers(data, lower)
 	v.switches(data)
@@ -112,7 +119,6 @@ func (v *VXLAN) addresses(data *nl.RtAttr) {
 }
 
 func (v *VXLAN) numbers(data *nl.RtAttr, lower int) {
-	data.AddRtAttr(unix.IFLA_VXLAN_ID, nl.Uint32Attr(v.ID))
 	if v.Port != 0 {
 		data.AddRtAttr(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, v.Port))
 	}
@@ -138,6 +144,11 @@ func (v *VXLAN) switches(data *nl.RtAttr) {
 		value uint8
 	}{
 		{v.NoLearning, unix.IFLA_VXLAN_LEARNING, 0},
+		{v.Learning, unix.IFLA_VXLAN_LEARNING, 1},
+		{v.Proxy, unix.IFLA_VXLAN_PROXY, 1},
+		{v.RSC, unix.IFLA_VXLAN_RSC, 1},
+		{v.L2Miss, unix.IFLA_VXLAN_L2MISS, 1},
+		{v.L3Miss, unix.IFLA_VXLAN_L3MISS, 1},
 		{v.NoUDPCSum, unix.IFLA_VXLAN_UDP_CSUM, 0},
 		{v.NoLocalBypass, unix.IFLA_VXLAN_LOCALBYPASS, 0},
 		{v.UDP6ZeroCSumTx, unix.IFLA_VXLAN_UDP_ZERO_CSUM6_TX, 1},

@@ -95,15 +95,7 @@ func NewSwitch(ports ...Port) (*Switch, error) {
 }
 
 func (s *Switch) build(ports []Port) error {
-	snooping := false
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, TxQLen: -1}, MulticastSnooping: &snooping}
-	if err := s.host.nl.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("switch: adding a bridge: %w", err)
-	}
-	// Netfilter would see bridged packets where br_netfilter is loaded.
-	_ = s.host.Sysctl("net.bridge.bridge-nf-call-iptables", "0")
-	_ = s.host.Sysctl("net.bridge.bridge-nf-call-ip6tables", "0")
-	if err := s.host.SetUp(bridgeName); err != nil {
+	if err := s.host.AddBridge(bridgeName); err != nil {
 		return err
 	}
 	for _, p := range ports {
@@ -121,13 +113,7 @@ func (s *Switch) Plug(p Port) error {
 	if err := Connect(socket, p); err != nil {
 		return err
 	}
-	bridge, err := s.host.link(bridgeName)
-	if err != nil {
-		return err
-	}
-	return s.host.onLink(socket.Dev, "plugging in", func(l netlink.Link) error {
-		return s.host.nl.LinkSetMaster(l, bridge)
-	})
+	return s.host.SetMaster(bridgeName, socket.Dev)
 }
 
 // Host is the switch itself, to capture on its bridge or its ports "port0",
