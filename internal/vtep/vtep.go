@@ -38,11 +38,21 @@ type Weft struct {
 
 // Run runs one command to its end.
 func (w *Weft) Run(args ...string) (lab.Output, error) {
-	program, env := w.Program, w.Env
-	if program == "" {
-		program, env = "/proc/self/exe", append(slices.Clone(env), actAsWeft+"=1")
-	}
+	program, env := w.program()
 	return w.Host.Run(env, program, args...)
+}
+
+// Spawn starts one command and does not wait for its end.
+func (w *Weft) Spawn(args ...string) (*lab.Process, error) {
+	program, env := w.program()
+	return w.Host.Spawn(env, program, args...)
+}
+
+func (w *Weft) program() (path string, env []string) {
+	if w.Program == "" {
+		return "/proc/self/exe", append(slices.Clone(w.Env), actAsWeft+"=1")
+	}
+	return w.Program, w.Env
 }
 
 // Must runs one command that has to succeed, and returns what it printed.
@@ -93,7 +103,7 @@ func Command(v *lab.VXLAN, words ...string) []string {
 	add(v.MTU != 0, "mtu", strconv.Itoa(v.MTU))
 	add(v.Address != nil, "address", v.Address.String())
 	add(true, "type", "vxlan", "id", number(v.ID), "dstport", number(v.Port))
-	add(v.Remote.IsValid(), "remote", v.Remote.String())
+	add(v.Remote.IsValid(), remoteWord(v.Remote), v.Remote.String())
 	add(v.Local.IsValid(), "local", v.Local.String())
 	add(v.Dev != "", "dev", v.Dev)
 	add(v.SrcPortLow != 0 || v.SrcPortHigh != 0, "srcport", number(v.SrcPortLow), number(v.SrcPortHigh))
@@ -104,10 +114,25 @@ func Command(v *lab.VXLAN, words ...string) []string {
 	add(v.DF == lab.DFSet, "df", "set")
 	add(v.DF == lab.DFInherit, "df", "inherit")
 	add(v.FlowLabel != 0, "flowlabel", number(v.FlowLabel))
+	add(v.NoLearning, "nolearning")
+	add(v.Ageing != 0, "ageing", number(v.Ageing))
+	add(v.MaxAddress != 0, "maxaddress", number(v.MaxAddress))
+	add(v.Proxy, "proxy")
+	add(v.RSC, "rsc")
+	add(v.L2Miss, "l2miss")
+	add(v.L3Miss, "l3miss")
 	add(v.NoUDPCSum, "noudpcsum")
 	add(v.UDP6ZeroCSumTx, "udp6zerocsumtx")
 	add(v.UDP6ZeroCSumRx, "udp6zerocsumrx")
 	return append(line, words...)
+}
+
+// remoteWord is what ip calls such an address.
+func remoteWord(addr netip.Addr) string {
+	if addr.IsMulticast() {
+		return "group"
+	}
+	return "remote"
 }
 
 func number[T ~uint8 | ~uint16 | ~uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
