@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -50,7 +52,7 @@ type echo struct {
 // frame is the request in its Ethernet frame.
 func (e *echo) frame(t *testing.T) []byte {
 	t.Helper()
-	payload := gopacket.Payload(make([]byte, 56))
+	payload := gopacket.Payload(append(echoMark(e.id), make([]byte, 40)...))
 	eth := &layers.Ethernet{SrcMAC: e.srcMAC, DstMAC: e.dstMAC, EthernetType: layers.EthernetTypeIPv4}
 	if e.dst.Is4() {
 		ip := &layers.IPv4{Version: 4, TOS: e.tos, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: e.src.AsSlice(), DstIP: e.dst.AsSlice()}
@@ -77,20 +79,28 @@ func vxlan(vni uint32, frame []byte) []byte {
 	return append(header, frame...)
 }
 
+// echoMark begins the payload of such a request; the id alone a ping may have.
+func echoMark(id uint16) []byte { return fmt.Appendf(nil, "conformance %05d", id) }
+
 // isEcho holds for requests with an id, and a TOS if that is given.
 func isEcho(id uint16, tos ...uint8) func(lab.Frame) bool {
+	mark := echoMark(id)
 	return func(f lab.Frame) bool {
-		p := f.Packet()
-		if len(tos) > 0 && tosOf(p) != int(tos[0]) {
+		if !bytes.Contains(f.Data, mark) {
 			return false
 		}
-		if icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
-			return icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest && icmp.Id == id
-		}
-		icmp, ok := p.Layer(layers.LayerTypeICMPv6Echo).(*layers.ICMPv6Echo)
-		request := ok && p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6).TypeCode.Type() == layers.ICMPv6TypeEchoRequest
-		return request && icmp.Identifier == id
+		p := f.Packet()
+		return isRequest(p) && (len(tos) == 0 || tosOf(p) == int(tos[0]))
 	}
+}
+
+// isRequest tells an echo request from its reply and all else.
+func isRequest(p gopacket.Packet) bool {
+	if icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
+		return icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest
+	}
+	icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6)
+	return ok && icmp.TypeCode.Type() == layers.ICMPv6TypeEchoRequest
 }
 
 // tosOf is the TOS or traffic class of a packet, -1 without IP.

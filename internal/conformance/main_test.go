@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"flag"
 	"testing"
 	"time"
 
@@ -10,7 +11,22 @@ import (
 
 func TestMain(m *testing.M) {
 	vtep.ActAsWeft()
+	runManyAtOnce()
 	lab.Main(m)
+}
+
+// atOnce is how many tests may run in parallel. Most wait most of the time,
+// for ageing above all, so that the number of cores is no measure.
+const atOnce = "12"
+
+// runManyAtOnce sets the default of -parallel, which a flag overrides.
+func runManyAtOnce() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", atOnce)
+	}
 }
 
 // waitLimit is how long something may take that comes at once, on a machine

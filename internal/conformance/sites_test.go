@@ -50,7 +50,7 @@ type sites struct {
 
 // segment is one Ethernet that spans the switch and the sites.
 type segment struct {
-	vni    uint32
+	net    segmentNet
 	dev    string // of all three VTEPs
 	bridge string // around it
 	link   *link  // the device under test
@@ -130,7 +130,7 @@ func (s *sites) route(t *testing.T, h *lab.Host, i int, to ...netip.Prefix) {
 // adjust, with both sites as remotes; and the sites' devices, with the others.
 func (s *sites) addSegment(t *testing.T, k kind, n segmentNet, adjust func(*spec)) *segment {
 	t.Helper()
-	g := &segment{vni: n.vni, dev: fmt.Sprintf("vx%d", n.vni), bridge: fmt.Sprintf("br%d", n.vni)}
+	g := &segment{net: n, dev: fmt.Sprintf("vx%d", n.vni), bridge: fmt.Sprintf("br%d", n.vni)}
 	sp := spec{VXLAN: lab.VXLAN{Name: g.dev, ID: n.vni, Port: s.port, Local: s.underlay.sw.Addr()}}
 	if adjust != nil {
 		adjust(&sp)
@@ -164,12 +164,14 @@ func (s *sites) addSegment(t *testing.T, k kind, n segmentNet, adjust func(*spec
 // named after it.
 func (s *sites) access(t *testing.T, h *lab.Host, g *segment, name string, addrs []netip.Prefix) *lab.Host {
 	t.Helper()
-	host := lab.TestHost(t, name)
-	port := fmt.Sprintf("%s.%d", name, g.vni)
-	check(t, lab.Connect(lab.Port{Host: h, Dev: port}, lab.Port{Host: host, Addrs: addrs}))
-	check(t, h.SetMaster(g.bridge, port))
+	host := lab.TestHost(t, g.port(name))
+	check(t, lab.Connect(lab.Port{Host: h, Dev: g.port(name)}, lab.Port{Host: host, Addrs: addrs}))
+	check(t, h.SetMaster(g.bridge, g.port(name)))
 	return host
 }
+
+// port names the device of the segment's bridge that leads to a host.
+func (g *segment) port(host string) string { return fmt.Sprintf("%s.%d", host, g.net.vni) }
 
 // flood makes both sites remotes of the segment's default entry.
 func (s *sites) flood(t *testing.T, g *segment) {

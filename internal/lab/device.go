@@ -95,12 +95,23 @@ func (h *Host) AddAddr(dev string, p netip.Prefix) error {
 // is valid.
 func (h *Host) AddRoute(p netip.Prefix, dev string, via netip.Addr) error {
 	return h.onLink(dev, "route to "+p.String()+" through", func(l netlink.Link) error {
-		route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(p.Masked())}
-		if via.IsValid() {
-			route.Gw = via.AsSlice()
-		}
-		return h.nl.RouteAdd(route)
+		return h.nl.RouteAdd(route(p, l, via))
 	})
+}
+
+// DelRoute takes a route out that AddRoute added.
+func (h *Host) DelRoute(p netip.Prefix, dev string, via netip.Addr) error {
+	return h.onLink(dev, "removing the route to "+p.String()+" through", func(l netlink.Link) error {
+		return h.nl.RouteDel(route(p, l, via))
+	})
+}
+
+func route(p netip.Prefix, dev netlink.Link, via netip.Addr) *netlink.Route {
+	r := &netlink.Route{LinkIndex: dev.Attrs().Index, Dst: ipNet(p.Masked())}
+	if via.IsValid() {
+		r.Gw = via.AsSlice()
+	}
+	return r
 }
 
 func (h *Host) link(name string) (netlink.Link, error) {

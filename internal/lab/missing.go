@@ -124,6 +124,20 @@ func openTUN() error {
 	return errors.Join(err, h.Close())
 }
 
+// lackOfLinux compares with the running kernel's release.
+func lackOfLinux(major, minor int, what string) *Lack {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return &Lack{What: what, Why: err, Remedy: "run Linux"}
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	var m, n int
+	if _, err := fmt.Sscanf(release, "%d.%d", &m, &n); err == nil && (m > major || m == major && n >= minor) {
+		return nil
+	}
+	return &Lack{What: what, Why: fmt.Errorf("this is Linux %s", release), Remedy: fmt.Sprintf("run Linux %d.%d or later", major, minor)}
+}
+
 // lackOfNamespaces says why there is no private world, as far as the kernel's
 // switches tell.
 func lackOfNamespaces(err error) *Lack {

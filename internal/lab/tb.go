@@ -31,6 +31,13 @@ func NeedTUN(t TB) { t.Helper(); need(t, lackOfTUN()) }
 // NeedBridge does so where the kernel has no bridges, and so no Switch.
 func NeedBridge(t TB) { t.Helper(); need(t, lackOfBridge()) }
 
+// NeedLinux does so on a kernel before major.minor; what names the thing that
+// came with it.
+func NeedLinux(t TB, major, minor int, what string) {
+	t.Helper()
+	need(t, lackOfLinux(major, minor, what))
+}
+
 func need(t TB, lack *Lack) {
 	t.Helper()
 	if lack == nil {

@@ -42,6 +42,8 @@ type VXLAN struct {
 	UDP6ZeroCSumTx bool
 	UDP6ZeroCSumRx bool
 	NoLocalBypass  bool
+
+	AllowReservedBits bool // reserved_bits 0, since Linux 6.14
 }
 
 // DF is the vxlan device's mode for the outer IPv4 DF bit, by the kernel's numbers.
@@ -101,6 +103,9 @@ func (v *VXLAN) request(lower, flags int) *nl.NetlinkRequest {
 	return req
 }
 
+// iflaVXLANReservedBits is not in golang.org/x/sys/unix.
+const iflaVXLANReservedBits = 33
+
 func (v *VXLAN) addresses(data *nl.RtAttr) {
 	for _, a := range []struct {
 		addr   netip.Addr
@@ -157,6 +162,9 @@ func (v *VXLAN) switches(data *nl.RtAttr) {
 		if s.set {
 			data.AddRtAttr(s.attr, nl.Uint8Attr(s.value))
 		}
+	}
+	if v.AllowReservedBits {
+		data.AddRtAttr(iflaVXLANReservedBits, make([]byte, 8))
 	}
 	if v.TTLInherit {
 		data.AddRtAttr(unix.IFLA_VXLAN_TTL_INHERIT, nil) // a flag, by its presence
