@@ -1,6 +1,10 @@
 package cli
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/weftnet/weft/dataplane"
+)
 
 // defaultPort is the Linux kernel's, chosen before the IANA assigned 4789.
 const defaultPort = 8472
@@ -18,21 +22,32 @@ func (l *newLink) check() error {
 	if err := l.checkScopes(); err != nil {
 		return err
 	}
+	if group, ok := l.cfg.Group(); ok && l.cfg.Dev == "" {
+		return usagef("`group %s` needs `dev IF`, the device on which the group is joined; add it", group)
+	}
 	if l.cfg.FlowLabel != 0 && !l.cfg.IPv6() {
 		return usagef("`flowlabel` is refused: it is allowed with an IPv6 `remote` or `local` only; leave it out over IPv4")
 	}
 	if l.cfg.Port == 0 {
 		l.cfg.Port = defaultPort
 	}
-	return nil
+	return checkSources(&l.cfg)
 }
 
 func (l *newLink) checkFamilies() error {
 	remote, local := l.cfg.Remote, l.cfg.Local
 	if remote.IsValid() && local.IsValid() && remote.Is4() != local.Is4() {
-		return usagef("`local %s` does not go with `remote %s`: both must be IPv4 or both IPv6", local, remote)
+		return usagef("`local %s` does not go with `%s %s`: both must be IPv4 or both IPv6", local, remoteWord(&l.cfg), remote)
 	}
 	return nil
+}
+
+// remoteWord is the word that the remote is given with.
+func remoteWord(c *dataplane.LinkConfig) string {
+	if _, ok := c.Group(); ok {
+		return "group"
+	}
+	return "remote"
 }
 
 // specified turns 0.0.0.0 and :: into no address, which is what they mean.
@@ -53,8 +68,8 @@ func (l *newLink) checkScopes() error {
 	if !local.IsLinkLocalUnicast() {
 		return usagef("`remote %s` is link-local: it needs a link-local `local` and `dev`; add them", remote)
 	}
-	if remote.IsValid() && !remote.IsLinkLocalUnicast() {
-		return usagef("`local %s` is link-local: it is allowed with a link-local `remote` only, and %s is not", local, remote)
+	if remote.IsValid() && !remote.IsLinkLocalUnicast() && !remote.IsLinkLocalMulticast() {
+		return usagef("`local %s` is link-local: it is allowed with a link-local `%s` only, and %s is not", local, remoteWord(&l.cfg), remote)
 	}
 	if l.cfg.Dev == "" {
 		return usagef("`local %s` is link-local: it needs `dev IF`, the device of that link; add it", local)

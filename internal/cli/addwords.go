@@ -10,11 +10,15 @@ import (
 type newLink struct {
 	cfg     dataplane.LinkConfig
 	kind    string
+	profile string // the word's; "" without
 	hasVNI  bool
 	hasPort bool
 }
 
-const elsewhereIP = "is not for `weft link add`: set it with `ip link set` once the link exists"
+const (
+	laterByIP   = "is not for `weft link add`: set it with `ip link set` once the link exists"
+	laterByWeft = "is not for `weft link add`: set it with `weft link set` once the link exists"
+)
 
 // linkWords come before `type`, whose value selects the words behind it.
 var linkWords = grammar[newLink]{
@@ -26,8 +30,10 @@ var linkWords = grammar[newLink]{
 		"type":    {"type", takeKind},
 	},
 	refused: reasons(
-		elsewhereIP, "txqueuelen txqlen qlen up down master arp multicast alias broadcast brd netns group",
-		"belongs behind `type vxlan`", "id vni remote local dstport srcport port ttl tos df flowlabel udpcsum noudpcsum offload",
+		laterByIP, "txqueuelen txqlen qlen arp multicast alias broadcast brd netns group",
+		laterByWeft, "up down master",
+		"belongs behind `type vxlan`", "id vni remote local dstport srcport port ttl tos df flowlabel learning nolearning ageing maxaddress "+
+			"proxy l2miss l3miss udpcsum noudpcsum profile allow-sources offload",
 		"is not served", "link parentdev index numtxqueues numrxqueues gso_max_size gso_max_segs",
 	),
 	bare: bareName,
@@ -90,11 +96,21 @@ func takeKind(c *cursor, into *newLink) (err error) {
 	return unknown("type", into.kind, []string{"vxlan"})
 }
 
-// readNewLink reads the words of `weft link add`.
-func readNewLink(words []string) (*newLink, error) {
-	var l newLink
+// readNewLink reads the words of `weft link add`. The profile is that of a
+// flag, or "".
+func readNewLink(words []string, profile string) (*newLink, error) {
+	if _, ok := profiles[profile]; !ok && profile != "" {
+		return nil, usagef("`--profile %s` is refused: allowed is %s|%s", profile, profileKernel, profileRFC7348)
+	}
+	l := profiles[profile]
 	if err := linkWords.read(&cursor{words: words}, &l); err != nil {
 		return nil, err
+	}
+	if l.profile != "" && profile == "" {
+		return readNewLink(words, l.profile) // once more, on what that profile says
+	}
+	if l.profile != "" && l.profile != profile {
+		return nil, usagef("`--profile %s` and `profile %s` exclude each other: one is allowed; leave one out", profile, l.profile)
 	}
 	if l.cfg.Name == "" {
 		return nil, usagef("no name given: `link add` needs the new device's, %s", nameShape)

@@ -19,6 +19,13 @@ func link(change func(*dataplane.LinkConfig)) dataplane.LinkConfig {
 	return cfg
 }
 
+func prefixes(all ...string) (list []netip.Prefix) {
+	for _, p := range all {
+		list = append(list, netip.MustParsePrefix(p))
+	}
+	return list
+}
+
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func TestWordsOfLinkAdd(t *testing.T) {
@@ -79,12 +86,35 @@ func TestWordsOfLinkAdd(t *testing.T) {
 		base + "udpcsum noudp6zerocsumtx noudp6zerocsumrx": link(nil),
 		base + "noudpcsum udp6zerocsumtx udp6zerocsumrx":   link(func(c *config) { c.Checksum = dataplane.Checksum{NoUDP: true, ZeroTx6: true, AcceptRx6: true} }),
 
-		base + "nolearning":  link(nil),
+		base + "group 239.1.1.1 dev eth0":              link(func(c *config) { c.Remote, c.Dev = ip("239.1.1.1"), "eth0" }),
+		base + "dev eth0 group ff05::1":                link(func(c *config) { c.Remote, c.Dev = ip("ff05::1"), "eth0" }),
+		base + "group ff02::1 local fe80::1 dev a":     link(func(c *config) { c.Remote, c.Local, c.Dev = ip("ff02::1"), ip("fe80::1"), "a" }),
+		base + "group ff02::1 local 2001:db8::1 dev a": link(func(c *config) { c.Remote, c.Local, c.Dev = ip("ff02::1"), ip("2001:db8::1"), "a" }),
+
+		base + "learning":                  link(nil),
+		base + "nolearning":                link(func(c *config) { c.NoLearning = true }),
+		base + "ageing 0":                  link(nil),
+		base + "ageing none":               link(nil),
+		base + "ageing 4294967295":         link(func(c *config) { c.Ageing = 1<<32 - 1 }),
+		base + "maxaddress 0":              link(nil),
+		base + "maxaddress unlimited":      link(nil),
+		base + "maxaddress 10":             link(func(c *config) { c.MaxAddress = 10 }),
+		base + "maxaddr 10":                link(func(c *config) { c.MaxAddress = 10 }),
+		base + "proxy l2miss l3miss":       link(func(c *config) { c.Proxy, c.L2Miss, c.L3Miss = true, true, true }),
+		base + "noproxy nol2miss nol3miss": link(nil),
+
+		base + "allow-sources 192.0.2.0/24 198.51.100.7 df set": link(func(c *config) {
+			c.AllowSources, c.DF = prefixes("192.0.2.0/24", "198.51.100.7/32"), dataplane.DFSet
+		}),
+		base + "allow-sources 0.0.0.0/0":                             link(func(c *config) { c.AllowSources = prefixes("0.0.0.0/0") }),
+		base + "allow-sources 192.0.2.0/24 2001:db8::/32 remote ::1": link(func(c *config) { c.AllowSources, c.Remote = prefixes("192.0.2.0/24", "2001:db8::/32"), ip("::1") }),
+		base + "profile kernel":                                      link(nil),
+
 		base + "offload on":  link(nil),
 		base + "offload off": link(func(c *config) { c.NoOffload = true }),
 	} {
 		t.Run(line, func(t *testing.T) {
-			l, err := readNewLink(strings.Fields(line))
+			l, err := readNewLink(strings.Fields(line), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +156,7 @@ func TestRefusalsOfLinkAdd(t *testing.T) {
 		"vx0 address 02:00:00:00:00:001":                {"refused"},
 		"vx0 address g2:00:00:00:00:01":                 {"refused"},
 		"vx0 txqueuelen 5 type vxlan id 5":              {"`txqueuelen`", "ip link set"},
-		"vx0 up type vxlan id 5":                        {"`up`", "ip link set"},
+		"vx0 up type vxlan id 5":                        {"`up`", "weft link set"},
 		"vx0 id 5 type vxlan":                           {"`id` belongs behind `type vxlan`"},
 		"link eth0 name vx0 type vxlan":                 {"`link`", "not served"},
 
@@ -141,46 +171,67 @@ func TestRefusalsOfLinkAdd(t *testing.T) {
 		"vx0 type vxlan id 5 vni 6":  {"`id` and `vni` exclude each other"},
 		"vx0 type vxlan i 5":         {`unknown word "i"`, "id"},
 
-		base + "remote":                                 {"`remote` needs a value"},
-		base + "remote host.example":                    {"`remote host.example`", "IPv4 or IPv6 address"},
-		base + "remote 192.0.2":                         {"`remote 192.0.2`"},
-		base + "remote any":                             {"`remote any`"},
-		base + "remote 239.1.1.1":                       {"`remote 239.1.1.1`", "`group`, which is not served yet"},
-		base + "remote ff05::1":                         {"`remote ff05::1`", "`group`"},
-		base + "remote ::ffff:192.0.2.1":                {"write `192.0.2.1`"},
-		base + "remote fe80::1%eth0":                    {"write `fe80::1` and `dev eth0`"},
-		base + "local 239.1.1.1":                        {"`local 239.1.1.1`", "one host"},
-		base + "remote 192.0.2.1 remote 192.0.2.1":      {"`remote` is given twice"},
-		base + "remote 192.0.2.1 local 2001:db8::1":     {"`local 2001:db8::1`", "`remote 192.0.2.1`", "both IPv6"},
-		base + "remote :: local 192.0.2.1":              {"`local 192.0.2.1`", "both"},
-		base + "remote fe80::1":                         {"`remote fe80::1` is link-local", "`local` and `dev`"},
-		base + "remote fe80::1 local 2001:db8::1 dev a": {"`remote fe80::1` is link-local"},
-		base + "remote fe80::1 local fe80::2":           {"`dev IF`"},
-		base + "remote 2001:db8::1 local fe80::2 dev a": {"`local fe80::2` is link-local", "2001:db8::1 is not"},
-		base + "dev a/b":                                {"`dev a/b`"},
-		base + "dstport 1":                              {"`dstport` is given twice"},
-		"vx0 type vxlan id 5 dstport 65536":             {"`dstport 65536`", "0-65535"},
-		"vx0 type vxlan id 5 dstport":                   {"`dstport` needs a value"},
-		base + "srcport 9 8":                            {"srcport: minimum 9 above maximum 8"},
-		base + "port 9 8":                               {"`port 9 8`"},
-		base + "srcport 9":                              {"`srcport` needs a value", "0-65535"},
-		base + "srcport 9 65536":                        {"`srcport 65536`"},
-		base + "srcport 1 2 port 3 4":                   {"`srcport` and `port` exclude each other"},
-		base + "ttl 256":                                {"`ttl 256`", "auto, inherit or 0-255"},
-		base + "ttl":                                    {"`ttl` needs a value"},
-		base + "ttl auto ttl 5":                         {"`ttl` is given twice"},
-		base + "tos 100":                                {"`tos 100`", "0-ff"},
-		base + "tos 0xg":                                {"`tos 0xg`"},
-		base + "df maybe":                               {"`df maybe`", "unset|set|inherit"},
-		base + "flowlabel 0x100000 remote 2001:db8::1":  {"`flowlabel 0x100000`", "0-1048575"},
-		base + "flowlabel 5 remote 192.0.2.1":           {"`flowlabel`", "IPv6", "leave it out"},
-		base + "flowlabel 5":                            {"`flowlabel`", "IPv6"},
-		base + "udpcsum noudpcsum":                      {"`udpcsum` and `noudpcsum` exclude each other"},
-		base + "offload maybe":                          {"`offload maybe`", "on|off"},
-		base + "mtu 1400":                               {"`mtu` belongs before `type`"},
-		base + "bogus":                                  {`unknown word "bogus"`, "allowed are", "dstport", "udp6zerocsumrx"},
-		base + "remot 192.0.2.1":                        {"did you mean `remote`"},
-		base + "dst 192.0.2.1":                          {`unknown word "dst"`},
+		base + "remote":                                      {"`remote` needs a value"},
+		base + "remote host.example":                         {"`remote host.example`", "IPv4 or IPv6 address"},
+		base + "remote 192.0.2":                              {"`remote 192.0.2`"},
+		base + "remote any":                                  {"`remote any`"},
+		base + "remote 239.1.1.1":                            {"`remote 239.1.1.1`", "write `group 239.1.1.1 dev IF`"},
+		base + "remote ff05::1":                              {"`remote ff05::1`", "`group`"},
+		base + "remote ::ffff:192.0.2.1":                     {"write `192.0.2.1`"},
+		base + "remote fe80::1%eth0":                         {"write `fe80::1` and `dev eth0`"},
+		base + "local 239.1.1.1":                             {"`local 239.1.1.1`", "one host"},
+		base + "remote 192.0.2.1 remote 192.0.2.1":           {"`remote` is given twice"},
+		base + "remote 192.0.2.1 local 2001:db8::1":          {"`local 2001:db8::1`", "`remote 192.0.2.1`", "both IPv6"},
+		base + "remote :: local 192.0.2.1":                   {"`local 192.0.2.1`", "both"},
+		base + "remote fe80::1":                              {"`remote fe80::1` is link-local", "`local` and `dev`"},
+		base + "remote fe80::1 local 2001:db8::1 dev a":      {"`remote fe80::1` is link-local"},
+		base + "remote fe80::1 local fe80::2":                {"`dev IF`"},
+		base + "remote 2001:db8::1 local fe80::2 dev a":      {"`local fe80::2` is link-local", "2001:db8::1 is not"},
+		base + "dev a/b":                                     {"`dev a/b`"},
+		base + "dstport 1":                                   {"`dstport` is given twice"},
+		"vx0 type vxlan id 5 dstport 65536":                  {"`dstport 65536`", "0-65535"},
+		"vx0 type vxlan id 5 dstport":                        {"`dstport` needs a value"},
+		base + "srcport 9 8":                                 {"srcport: minimum 9 above maximum 8"},
+		base + "port 9 8":                                    {"`port 9 8`"},
+		base + "srcport 9":                                   {"`srcport` needs a value", "0-65535"},
+		base + "srcport 9 65536":                             {"`srcport 65536`"},
+		base + "srcport 1 2 port 3 4":                        {"`srcport` and `port` exclude each other"},
+		base + "ttl 256":                                     {"`ttl 256`", "auto, inherit or 0-255"},
+		base + "ttl":                                         {"`ttl` needs a value"},
+		base + "ttl auto ttl 5":                              {"`ttl` is given twice"},
+		base + "tos 100":                                     {"`tos 100`", "0-ff"},
+		base + "tos 0xg":                                     {"`tos 0xg`"},
+		base + "df maybe":                                    {"`df maybe`", "unset|set|inherit"},
+		base + "flowlabel 0x100000 remote 2001:db8::1":       {"`flowlabel 0x100000`", "0-1048575"},
+		base + "flowlabel 5 remote 192.0.2.1":                {"`flowlabel`", "IPv6", "leave it out"},
+		base + "flowlabel 5":                                 {"`flowlabel`", "IPv6"},
+		base + "udpcsum noudpcsum":                           {"`udpcsum` and `noudpcsum` exclude each other"},
+		base + "group 239.1.1.1":                             {"`group 239.1.1.1` needs `dev IF`", "add it"},
+		base + "group 192.0.2.1 dev a":                       {"`group 192.0.2.1`", "224.0.0.0/4 or ff00::/8", "write `remote 192.0.2.1`"},
+		base + "group 0.0.0.0 dev a":                         {"`group 0.0.0.0`"},
+		base + "group ff02::1%a dev a":                       {"write `ff02::1` and `dev a`"},
+		base + "group ::ffff:239.1.1.1 dev a":                {"write `239.1.1.1`"},
+		base + "group":                                       {"`group` needs a value"},
+		base + "group 239.1.1.1 remote 192.0.2.1":            {"`group` and `remote` exclude each other"},
+		base + "group 239.1.1.1 local 2001:db8::1 dev a":     {"`local 2001:db8::1`", "`group 239.1.1.1`"},
+		base + "group ff05::1 local fe80::1 dev a":           {"`local fe80::1` is link-local", "`group`", "ff05::1 is not"},
+		base + "learning nolearning":                         {"exclude each other"},
+		base + "ageing -1":                                   {"`ageing -1`", "0-4294967295"},
+		base + "ageing 4294967296":                           {"`ageing 4294967296`"},
+		base + "maxaddress many":                             {"`maxaddress many`", "unlimited"},
+		base + "proxy noproxy":                               {"exclude each other"},
+		base + "allow-sources":                               {"`allow-sources` needs a value", "192.0.2.0/24"},
+		base + "allow-sources foo":                           {"`allow-sources foo`", "192.0.2.0/24"},
+		base + "allow-sources 192.0.2.1/24":                  {"`allow-sources 192.0.2.1/24`", "write `192.0.2.0/24`", "`192.0.2.1`"},
+		base + "allow-sources 192.0.2.0/24 192.0.2.0/33":     {`unknown word "192.0.2.0/33"`},
+		base + "allow-sources 192.0.2.0/24 allow-sources ::": {"given twice"},
+		base + "allow-sources 2001:db8::/32":                 {"`allow-sources 2001:db8::/32`", "IPv4"},
+		base + "profile rfc":                                 {"`profile rfc`", "kernel|rfc7348"},
+		base + "offload maybe":                               {"`offload maybe`", "on|off"},
+		base + "mtu 1400":                                    {"`mtu` belongs before `type`"},
+		base + "bogus":                                       {`unknown word "bogus"`, "allowed are", "dstport", "udp6zerocsumrx"},
+		base + "remot 192.0.2.1":                             {"did you mean `remote`"},
+		base + "dst 192.0.2.1":                               {`unknown word "dst"`},
 	} {
 		t.Run(line, func(t *testing.T) { mustRefuse(t, line, want) })
 	}
@@ -188,7 +239,7 @@ func TestRefusalsOfLinkAdd(t *testing.T) {
 
 func mustRefuse(t *testing.T, line string, want []string) {
 	t.Helper()
-	l, err := readNewLink(strings.Fields(line))
+	l, err := readNewLink(strings.Fields(line), "")
 	if _, ok := errors.AsType[*usageError](err); !ok {
 		t.Fatalf("got %+v, %v, want bad usage", l, err)
 	}
@@ -203,10 +254,10 @@ func mustRefuse(t *testing.T, line string, want []string) {
 // if they were typing errors.
 func TestKernelWordsThatAreNotServed(t *testing.T) {
 	base := "vx0 type vxlan id 5 dstport 4789 "
-	for _, w := range strings.Fields("learning ageing maxaddress group l3 queues") {
+	for _, w := range strings.Fields("l3 queues") {
 		mustRefuse(t, base+w, []string{"`" + w + "`", "not served yet"})
 	}
-	for _, w := range strings.Fields("external gpe gbp remcsumtx remcsumrx remcsum_nopartial proxy rsc l2miss l3miss vnifilter localbypass mcroute reserved_bits") {
+	for _, w := range strings.Fields("external gpe gbp remcsumtx remcsumrx remcsum_nopartial rsc vnifilter localbypass mcroute reserved_bits") {
 		mustRefuse(t, base+w, []string{"`" + w + "`", "not something that weft has"})
 		mustRefuse(t, base+"no"+w, []string{"`no" + w + "`", "not something that weft has"})
 	}
@@ -234,7 +285,7 @@ func TestWarningOfDefaultPort(t *testing.T) {
 		"vx0 type vxlan id 5 dstport 0":    false,
 		"vx0 type vxlan id 5 dstport 8472": false,
 	} {
-		l, err := readNewLink(strings.Fields(line))
+		l, err := readNewLink(strings.Fields(line), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,4 +299,65 @@ func TestWarningOfDefaultPort(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a profile says holds unless another word says otherwise, wherever that
+// word stands.
+func TestProfiles(t *testing.T) {
+	type config = dataplane.LinkConfig
+	strict := func(change func(*config)) config {
+		c := config{
+			Name: "vx0", VNI: 5, Port: 4789, SrcPortLow: 49152, SrcPortHigh: 65535, DF: dataplane.DFSet,
+			Checksum: dataplane.Checksum{NoUDP: true, ZeroTx6: true, AcceptRx6: true},
+			Profile:  "rfc7348", IgnoreReserved: true, DropVLAN: true,
+		}
+		if change != nil {
+			change(&c)
+		}
+		return c
+	}
+	for line, want := range map[string]config{
+		"profile rfc7348":                   strict(nil),
+		"profile rfc7348 dstport 8472":      strict(func(c *config) { c.Port = 8472 }),
+		"dstport 0 profile rfc7348":         strict(func(c *config) { c.Port = 8472 }),
+		"srcport 0 0 profile rfc7348":       strict(func(c *config) { c.SrcPortLow, c.SrcPortHigh = 0, 0 }),
+		"profile rfc7348 udpcsum":           strict(func(c *config) { c.Checksum.NoUDP = false }),
+		"noudp6zerocsumtx profile rfc7348":  strict(func(c *config) { c.Checksum.ZeroTx6 = false }),
+		"noudp6zerocsumrx profile rfc7348":  strict(func(c *config) { c.Checksum.AcceptRx6 = false }),
+		"df inherit profile rfc7348 ttl 5":  strict(func(c *config) { c.DF, c.TTL = dataplane.DFInherit, 5 }),
+		"profile kernel dstport 4789":       link(nil),
+		"--profile rfc7348 profile rfc7348": strict(nil),
+		"--profile rfc7348":                 strict(nil),
+		"--profile kernel dstport 4789":     link(nil),
+	} {
+		l, err := readNewLink(profileLine(line))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if !reflect.DeepEqual(l.cfg, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", line, l.cfg, want)
+		}
+		if l.warning() != "" {
+			t.Errorf("%s: warning %q", line, l.warning())
+		}
+	}
+	for line, want := range map[string]string{
+		"--profile kernel profile rfc7348": "exclude each other",
+		"--profile strict":                 "`--profile strict` is refused: allowed is kernel|rfc7348",
+	} {
+		if _, err := readNewLink(profileLine(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+// profileLine makes a line of `link add` from words behind `type vxlan id 5`,
+// a flag before them.
+func profileLine(line string) (words []string, profile string) {
+	words = strings.Fields(line)
+	if words[0] == "--profile" {
+		profile, words = words[1], words[2:]
+	}
+	return append(strings.Fields("vx0 type vxlan id 5"), words...), profile
 }

@@ -19,10 +19,11 @@ const (
 )
 
 const addUsage = `add [name] NAME [mtu N] [address MAC] type vxlan id VNI
-    [remote IP] [local IP] [dev IF] [dstport PORT] [srcport MIN MAX]
+    [remote IP | group IP] [local IP] [dev IF] [dstport PORT] [srcport MIN MAX]
     [ttl auto|inherit|N] [tos inherit|N] [df unset|set|inherit] [flowlabel N]
-    [nolearning] [[no]udpcsum] [[no]udp6zerocsumtx] [[no]udp6zerocsumrx]
-    [offload on|off]`
+    [[no]learning] [ageing SECONDS] [maxaddress N] [[no]proxy] [[no]l2miss]
+    [[no]l3miss] [[no]udpcsum] [[no]udp6zerocsumtx] [[no]udp6zerocsumrx]
+    [profile kernel|rfc7348] [allow-sources PREFIX...] [offload on|off]`
 
 const addHelp = `Create a VXLAN link in the network namespace of the caller. The words are
 those of "ip link add ... type vxlan", in any order, and mean the same.
@@ -30,7 +31,9 @@ those of "ip link add ... type vxlan", in any order, and mean the same.
   NAME        1 to 15 bytes: the new device
   mtu         68-65535; without it that of dev less 50 bytes, 70 over IPv6
   id          0-16777215, the VNI (also: vni)
-  remote      where frames go, one host
+  remote      where frames without an entry in the FDB go, one host
+  group       the same, all members of a multicast group; needs dev, on which
+              the group is joined while the new device is up
   local       source of outer packets; without it what the route says
   dev         device of the underlay
   dstport     UDP port, listened on and sent to; IANA's is 4789, the kernel's
@@ -40,6 +43,20 @@ those of "ip link add ... type vxlan", in any order, and mean the same.
   ttl         auto (the route's), inherit (the inner packet's) or 1-255
   tos         hexadecimal, or inherit (the inner packet's)
   flowlabel   0-0xfffff, over IPv6
+  learning    put into the FDB which VTEP a source address is behind (default)
+  ageing      lifetime in seconds of such an entry without receipt; 0 is 300
+  maxaddress  entries of the FDB at most; 0 or unlimited: any number
+  proxy       answer ARP and neighbour solicitations from the neighbour table
+              of the device and let none of them out
+  l2miss      tell "weft monitor" of destinations without an entry
+  l3miss      with proxy: tell it of addresses without a neighbour
+  profile     rfc7348: what that RFC wants otherwise than the kernel does it,
+              unless another word says so: dstport 4789, srcport 49152 65535,
+              checksums of zero, df set, reserved bits ignored, frames with a
+              VLAN tag dropped (also: --profile)
+  allow-sources
+              VTEPs whose datagrams are taken, by prefix; others' are dropped
+              and counted
   offload     off: one packet at a time, no segmentation offload
 
 The first link of a namespace starts "weft daemon" there in the background,
@@ -54,7 +71,8 @@ func (a *app) linkCommand() *cobra.Command {
 }
 
 func (a *app) linkAddCommand() *cobra.Command {
-	return &cobra.Command{
+	var profile string
+	cmd := &cobra.Command{
 		Use:               addUsage,
 		Short:             "Create a VXLAN link",
 		Long:              addHelp,
@@ -64,13 +82,15 @@ func (a *app) linkAddCommand() *cobra.Command {
 			if len(words) > 0 && words[len(words)-1] == "help" {
 				return cmd.Help()
 			}
-			return a.addLink(cmd.Context(), words)
+			return a.addLink(cmd.Context(), words, profile)
 		},
 	}
+	cmd.Flags().StringVar(&profile, "profile", "", "kernel or rfc7348, as the word")
+	return cmd
 }
 
-func (a *app) addLink(ctx context.Context, words []string) error {
-	l, err := readNewLink(words)
+func (a *app) addLink(ctx context.Context, words []string, profile string) error {
+	l, err := readNewLink(words, profile)
 	if err != nil {
 		return err
 	}

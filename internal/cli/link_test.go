@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -23,9 +24,57 @@ func TestVXLANLine(t *testing.T) {
 		"id 5 srcport 0 0 dstport 4789 tos inherit ttl inherit df inherit ageing 300 udpcsum noudp6zerocsumtx noudp6zerocsumrx": link(func(c *config) {
 			c.TOSCopy, c.TTLCopy, c.DF = true, true, dataplane.DFInherit
 		}),
+		"id 5 group 239.1.1.1 dev rv0 srcport 0 0 dstport 4789 ttl auto ageing 300 udpcsum noudp6zerocsumtx noudp6zerocsumrx": link(func(c *config) {
+			c.Remote, c.Dev = ip("239.1.1.1"), "rv0"
+		}),
+		"id 5 srcport 0 0 dstport 4789 nolearning proxy l2miss l3miss tos 0x10 ttl 4 df set ageing 20 maxaddr 5 noudpcsum noudp6zerocsumtx noudp6zerocsumrx": link(func(c *config) {
+			c.NoLearning, c.Proxy, c.L2Miss, c.L3Miss, c.MaxAddress, c.Ageing = true, true, true, true, 5, 20
+			c.TTL, c.TOS, c.DF, c.Checksum.NoUDP = 4, 0x10, dataplane.DFSet, true
+		}),
 	} {
 		if got := strings.Join(vxlanLine(&dataplane.LinkInfo{LinkConfig: cfg}), " "); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// The objects are those of `ip -d -j link` (iproute2 6.1) for the same words.
+func TestVXLANDataOfJSON(t *testing.T) {
+	type config = dataplane.LinkConfig
+	for want, cfg := range map[string]config{
+		`{"id":5,"port_range":{"low":0,"high":0},"port":4789,"learning":true,"ttl":0,"df":"unset","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`: link(nil),
+		`{"id":5,"group":"239.1.1.1","link":"rv0","port_range":{"low":0,"high":0},"port":4789,"learning":true,"ttl":0,"df":"unset","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`: link(func(c *config) {
+			c.Remote, c.Dev = ip("239.1.1.1"), "rv0"
+		}),
+		`{"id":5,"group6":"ff05::1","link":"rv0","port_range":{"low":0,"high":0},"port":4789,"learning":true,"ttl":0,"df":"unset","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`: link(func(c *config) {
+			c.Remote, c.Dev = ip("ff05::1"), "rv0"
+		}),
+		`{"id":5,"remote6":"2001:db8::2","port_range":{"low":0,"high":0},"port":4789,"learning":false,"proxy":true,"ttl":0,"df":"unset","label":"0x5","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`: link(func(c *config) {
+			c.Remote, c.FlowLabel, c.NoLearning, c.Proxy = ip("2001:db8::2"), 5, true, true
+		}),
+		`{"id":5,"port_range":{"low":0,"high":0},"port":4789,"learning":false,"proxy":true,"l2miss":true,"l3miss":true,"tos":"0x10","ttl":4,"df":"set","ageing":20,"limit":5,"udp_csum":false,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`: link(func(c *config) {
+			c.NoLearning, c.Proxy, c.L2Miss, c.L3Miss, c.MaxAddress, c.Ageing = true, true, true, true, 5, 20
+			c.TTL, c.TOS, c.DF, c.Checksum.NoUDP = 4, 0x10, dataplane.DFSet, true
+		}),
+	} {
+		got, err := json.Marshal(vxlanAsJSON(&dataplane.LinkInfo{LinkConfig: cfg}))
+		if err != nil || string(got) != want {
+			t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
+		}
+	}
+}
+
+func TestOwnLines(t *testing.T) {
+	for want, cfg := range map[string]dataplane.LinkConfig{
+		"": link(nil),
+		"    profile rfc7348\n    allow-sources 192.0.2.0/24 198.51.100.7/32\n": link(func(c *dataplane.LinkConfig) {
+			c.Profile, c.AllowSources = "rfc7348", prefixes("192.0.2.0/24", "198.51.100.7/32")
+		}),
+	} {
+		var out strings.Builder
+		writeOwn(&out, &dataplane.LinkInfo{LinkConfig: cfg})
+		if out.String() != want {
+			t.Errorf("got %q, want %q", out.String(), want)
 		}
 	}
 }

@@ -22,6 +22,8 @@ type linkJSON struct {
 	Broadcast string            `json:"broadcast"`
 	LinkInfo  kindJSON          `json:"linkinfo"`
 	Offload   map[string]string `json:"offload"`
+	Profile   string            `json:"profile,omitempty"`
+	Sources   []netip.Prefix    `json:"allow_sources,omitempty"`
 	Stats     *figures          `json:"stats64,omitempty"`
 }
 
@@ -32,6 +34,8 @@ type kindJSON struct {
 
 type vxlanJSON struct {
 	ID         uint32     `json:"id"`
+	Group      netip.Addr `json:"group,omitzero"`
+	Group6     netip.Addr `json:"group6,omitzero"`
 	Remote     netip.Addr `json:"remote,omitzero"`
 	Remote6    netip.Addr `json:"remote6,omitzero"`
 	Local      netip.Addr `json:"local,omitzero"`
@@ -39,12 +43,17 @@ type vxlanJSON struct {
 	Link       string     `json:"link,omitempty"`
 	PortRange  portRange  `json:"port_range"`
 	Port       uint16     `json:"port"`
+	Learning   bool       `json:"learning"`
+	Proxy      bool       `json:"proxy,omitempty"`
+	L2Miss     bool       `json:"l2miss,omitempty"`
+	L3Miss     bool       `json:"l3miss,omitempty"`
 	TOS        string     `json:"tos,omitempty"`
 	TTL        *uint8     `json:"ttl,omitempty"`
 	TTLInherit bool       `json:"ttl_inherit,omitempty"`
 	DF         string     `json:"df"`
 	Label      string     `json:"label,omitempty"`
-	Ageing     int        `json:"ageing"`
+	Ageing     uint32     `json:"ageing"`
+	Limit      uint32     `json:"limit,omitempty"`
 	UDPCsum    bool       `json:"udp_csum"`
 	ZeroTx6    bool       `json:"udp_zero_csum6_tx"`
 	ZeroRx6    bool       `json:"udp_zero_csum6_rx"`
@@ -71,6 +80,7 @@ func linkAsJSON(l *foundLink) linkJSON {
 		LinkType: "ether", Address: d.HardwareAddr.String(), Broadcast: broadcast,
 		LinkInfo: kindJSON{"vxlan", vxlanAsJSON(&l.info)},
 		Offload:  l.info.Features,
+		Profile:  l.info.Profile, Sources: l.info.AllowSources,
 	}
 	if d.MasterIndex != 0 {
 		j.Master = deviceName(d.MasterIndex)
@@ -85,10 +95,15 @@ func linkAsJSON(l *foundLink) linkJSON {
 func vxlanAsJSON(c *dataplane.LinkInfo) vxlanJSON {
 	v := vxlanJSON{
 		ID: c.VNI, Link: c.Dev, Port: c.Port, PortRange: portRange{c.SrcPortLow, c.SrcPortHigh},
-		TOS: tosJSON(c), TTLInherit: c.TTLCopy, DF: string(dataplane.DFUnset), Ageing: ageing,
+		Learning: !c.NoLearning, Proxy: c.Proxy, L2Miss: c.L2Miss, L3Miss: c.L3Miss,
+		TOS: tosJSON(c), TTLInherit: c.TTLCopy, DF: string(dataplane.DFUnset), Ageing: lifetime(c), Limit: c.MaxAddress,
 		UDPCsum: !c.Checksum.NoUDP, ZeroTx6: c.Checksum.ZeroTx6, ZeroRx6: c.Checksum.AcceptRx6,
 	}
-	v.Remote, v.Remote6 = byFamily(c.Remote)
+	if group, ok := c.Group(); ok {
+		v.Group, v.Group6 = byFamily(group)
+	} else {
+		v.Remote, v.Remote6 = byFamily(c.Remote)
+	}
 	v.Local, v.Local6 = byFamily(c.Local)
 	if !c.TTLCopy {
 		v.TTL = &c.TTL

@@ -15,10 +15,6 @@ import (
 
 const broadcast = "ff:ff:ff:ff:ff:ff"
 
-// ageing is the lifetime in seconds that the kernel's device gives to a learnt
-// address; it is shown as the kernel shows it.
-const ageing = 300
-
 // printLinks prints links as `ip -d link show` does.
 func (a *app) printLinks(links []foundLink) error {
 	var out bytes.Buffer
@@ -26,6 +22,7 @@ func (a *app) printLinks(links []foundLink) error {
 		a.writeDevice(&out, l.device)
 		fmt.Fprintf(&out, "    vxlan %s\n", strings.Join(vxlanLine(&l.info), " "))
 		fmt.Fprintf(&out, "    offload %s\n", strings.Join(featureLine(l.info.Features), " "))
+		writeOwn(&out, &l.info)
 		if a.statistics && l.stats != nil {
 			writeFigures(&out, figuresOf(l.stats))
 		}
@@ -48,6 +45,20 @@ func (a *app) writeDevice(out io.Writer, d *netlink.LinkAttrs) {
 	fmt.Fprintln(out)
 }
 
+// writeOwn prints what the kernel's device does not have, where it is set.
+func writeOwn(out io.Writer, c *dataplane.LinkInfo) {
+	if c.Profile != "" {
+		fmt.Fprintf(out, "    profile %s\n", c.Profile)
+	}
+	if len(c.AllowSources) > 0 {
+		fmt.Fprint(out, "    allow-sources")
+		for _, p := range c.AllowSources {
+			fmt.Fprintf(out, " %s", p)
+		}
+		fmt.Fprintln(out)
+	}
+}
+
 // vxlanLine lists a link's configuration in the words and the order of ip.
 func vxlanLine(c *dataplane.LinkInfo) []string {
 	line := []string{fmt.Sprintf("id %d", c.VNI)}
@@ -56,20 +67,33 @@ func vxlanLine(c *dataplane.LinkInfo) []string {
 			line = append(line, fmt.Sprintf(format, args...))
 		}
 	}
-	add(c.Remote.IsValid(), "remote %s", c.Remote)
+	add(c.Remote.IsValid(), "%s %s", remoteWord(&c.LinkConfig), c.Remote)
 	add(c.Local.IsValid(), "local %s", c.Local)
 	add(c.Dev != "", "dev %s", c.Dev)
 	add(true, "srcport %d %d dstport %d", c.SrcPortLow, c.SrcPortHigh, c.Port)
+	add(c.NoLearning, "nolearning")
+	add(c.Proxy, "proxy")
+	add(c.L2Miss, "l2miss")
+	add(c.L3Miss, "l3miss")
 	add(c.TOSCopy, "tos inherit")
 	add(!c.TOSCopy && c.TOS != 0, "tos %#x", c.TOS)
 	add(true, "ttl %s", ttlText(c))
 	add(c.DF != "" && c.DF != dataplane.DFUnset, "df %s", c.DF)
 	add(c.FlowLabel != 0, "flowlabel %#x", c.FlowLabel)
-	add(true, "ageing %d", ageing)
+	add(true, "ageing %d", lifetime(c))
+	add(c.MaxAddress != 0, "maxaddr %d", c.MaxAddress)
 	add(true, "%sudpcsum", no(c.Checksum.NoUDP))
 	add(true, "%sudp6zerocsumtx", no(!c.Checksum.ZeroTx6))
 	add(true, "%sudp6zerocsumrx", no(!c.Checksum.AcceptRx6))
 	return line
+}
+
+// lifetime is what the kernel shows for an ageing of 0.
+func lifetime(c *dataplane.LinkInfo) uint32 {
+	if c.Ageing == 0 {
+		return dataplane.DefaultAgeing
+	}
+	return c.Ageing
 }
 
 func ttlText(c *dataplane.LinkInfo) string {

@@ -69,12 +69,8 @@ func (c *cursor) unicast() (netip.Addr, error) {
 	switch {
 	case err != nil || addr.IsMulticast():
 		return netip.Addr{}, c.wrong(v, shape)
-	case addr.Zone() != "":
-		return netip.Addr{}, c.wrong(v, fmt.Sprintf("an address without a zone: write `%s` and `dev %s`", addr.WithZone(""), addr.Zone()))
-	case addr.Is4In6():
-		return netip.Addr{}, c.wrong(v, fmt.Sprintf("the IPv4 address itself: write `%s`", addr.Unmap()))
 	}
-	return addr, nil
+	return addr, c.plain(v, addr)
 }
 
 // mac reads the address of one Ethernet station and returns it in colon form.

@@ -25,13 +25,13 @@ type showCase struct {
 var showCases = []showCase{
 	{"id 5 dstport 4789 remote 10.211.55.12 local 10.211.55.11 dev eth0",
 		"id 5 remote 10.211.55.12 local 10.211.55.11 dev eth0 srcport 0 0 dstport 4789 ttl auto ageing 300 udpcsum noudp6zerocsumtx noudp6zerocsumrx",
-		`{"id":5,"remote":"10.211.55.12","local":"10.211.55.11","link":"eth0","port_range":{"low":0,"high":0},"port":4789,"ttl":0,"df":"unset","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`},
+		`{"id":5,"remote":"10.211.55.12","local":"10.211.55.11","link":"eth0","port_range":{"low":0,"high":0},"port":4789,"learning":true,"ttl":0,"df":"unset","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`},
 	{"id 16777215 dstport 8472 remote fd00:211:55::12 srcport 5000 6000 ttl 7 tos 28 df set flowlabel 0x12345 noudpcsum udp6zerocsumtx udp6zerocsumrx",
 		"id 16777215 remote fd00:211:55::12 srcport 5000 6000 dstport 8472 tos 0x28 ttl 7 df set flowlabel 0x12345 ageing 300 noudpcsum udp6zerocsumtx udp6zerocsumrx",
-		`{"id":16777215,"remote6":"fd00:211:55::12","port_range":{"low":5000,"high":6000},"port":8472,"tos":"0x28","ttl":7,"df":"set","label":"0x12345","ageing":300,"udp_csum":false,"udp_zero_csum6_tx":true,"udp_zero_csum6_rx":true}`},
+		`{"id":16777215,"remote6":"fd00:211:55::12","port_range":{"low":5000,"high":6000},"port":8472,"learning":true,"tos":"0x28","ttl":7,"df":"set","label":"0x12345","ageing":300,"udp_csum":false,"udp_zero_csum6_tx":true,"udp_zero_csum6_rx":true}`},
 	{"id 0 dstport 4789 ttl inherit tos inherit df inherit",
 		"id 0 srcport 0 0 dstport 4789 tos inherit ttl inherit df inherit ageing 300 udpcsum noudp6zerocsumtx noudp6zerocsumrx",
-		`{"id":0,"port_range":{"low":0,"high":0},"port":4789,"tos":"0x1","ttl_inherit":true,"df":"inherit","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`},
+		`{"id":0,"port_range":{"low":0,"high":0},"port":4789,"learning":true,"tos":"0x1","ttl_inherit":true,"df":"inherit","ageing":300,"udp_csum":true,"udp_zero_csum6_tx":false,"udp_zero_csum6_rx":false}`},
 }
 
 // TestLinkShow compares what weft shows with what ip -d shows of the kernel's
