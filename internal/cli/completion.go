@@ -67,3 +67,13 @@ func completeNewLink(_ *cobra.Command, before []string, _ string) ([]string, cob
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeWords offers the words of a grammar, and links behind `dev`.
+func completeWords(names func() []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, before []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(before) > 0 && before[len(before)-1] == "dev" {
+			return completeName(cmd, nil, typed)
+		}
+		return names(), cobra.ShellCompDirectiveNoFileComp
+	}
+}

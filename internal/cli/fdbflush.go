@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftnet/weft/dataplane"
+	"github.com/weftnet/weft/internal/control"
+)
+
+// newFlush is what the words of `weft fdb flush` say.
+type newFlush struct {
+	dev    string
+	filter dataplane.FDBFilter
+}
+
+var flushWords = grammar[newFlush]{
+	words: map[string]word[newFlush]{
+		"dev":  {"dev", func(c *cursor, into *newFlush) (err error) { into.dev, err = c.deviceName(); return err }},
+		"self": {"self", func(*cursor, *newFlush) error { return nil }},
+		"dst":  {"dst", func(c *cursor, into *newFlush) (err error) { into.filter.Dst, err = c.address(); return err }},
+		"via":  {"via", func(c *cursor, into *newFlush) (err error) { into.filter.Via, err = c.deviceName(); return err }},
+		"port": {"port", takeFlushPort},
+		"vni":  {"vni", takeFlushVNI},
+
+		"permanent": with("permanent"), "nopermanent": without("permanent"),
+		"static": with("static"), "nostatic": without("static"),
+		"dynamic": with("dynamic"), "nodynamic": without("dynamic"),
+		"extern_learn": with("extern_learn"), "noextern_learn": without("extern_learn"),
+		"router": with("router"), "norouter": without("router"),
+	},
+	refused: fdbRefused,
+}
+
+func with(property string) word[newFlush] {
+	return word[newFlush]{property, func(_ *cursor, into *newFlush) error {
+		into.filter.With = append(into.filter.With, property)
+		return nil
+	}}
+}
+
+func without(property string) word[newFlush] {
+	return word[newFlush]{property, func(_ *cursor, into *newFlush) error {
+		into.filter.Without = append(into.filter.Without, property)
+		return nil
+	}}
+}
+
+func takeFlushPort(c *cursor, into *newFlush) error {
+	port, err := c.port()
+	into.filter.Port = &port
+	return err
+}
+
+func takeFlushVNI(c *cursor, into *newFlush) error {
+	vni, err := c.vni()
+	into.filter.VNI = &vni
+	return err
+}
+
+func readFlush(words []string) (*newFlush, error) {
+	var w newFlush
+	if err := flushWords.read(&cursor{words: words}, &w); err != nil {
+		return nil, err
+	}
+	if w.dev == "" {
+		return nil, usagef("no link given: `fdb flush` needs `dev NAME`")
+	}
+	return &w, nil
+}
+
+func fdbFlushCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: `flush dev NAME [self] [vni VNI] [port PORT] [dst IP] [via IF]
+    [[no]permanent] [[no]static] [[no]dynamic] [[no]extern_learn] [[no]router]`,
+		Short: "Remove all entries, or those that match",
+		Long: `Remove the entries for which all that is given holds. Without any such word
+the whole table is removed, the entry that "remote" made included. vni, port,
+dst and via are matched with each VTEP of an entry, and the entry goes with
+the last one of them.`,
+		Example:           "  weft fdb flush dev vxlan0 dynamic dst 10.99.0.2",
+		ValidArgsFunction: completeWords(flushWords.names),
+		RunE: func(_ *cobra.Command, words []string) error {
+			w, err := readFlush(words)
+			if err != nil {
+				return err
+			}
+			l, err := theLink(control.OpList, w.dev)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
+			defer cancel()
+			return outcome(control.Call(ctx, l.socket, control.Request{Op: control.OpFlush, Name: l.info.Name, Flush: &w.filter}))
+		},
+	}
+}
