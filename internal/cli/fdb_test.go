@@ -75,11 +75,11 @@ func TestWordsOfFDBChange(t *testing.T) {
 func TestWordsOfFlush(t *testing.T) {
 	vni, port := uint32(0), uint16(4789)
 	for line, want := range map[string]dataplane.FDBFilter{
-		"dev vx0":      {},
-		"self dev vx0": {},
-		"dev vx0 vni 0 port 4789 dst 10.99.0.2 via rv0": {VNI: &vni, Port: &port, Dst: ip("10.99.0.2"), Via: "rv0"},
-		"dev vx0 nopermanent dynamic norouter":          {With: []string{"dynamic"}, Without: []string{"permanent", "router"}},
-		"dev vx0 extern_learn nostatic":                 {With: []string{"extern_learn"}, Without: []string{"static"}},
+		"dev vx0":                               {},
+		"self dev vx0":                          {},
+		"dev vx0 vni 0 port 4789 dst 10.99.0.2": {VNI: &vni, Port: &port, Dst: ip("10.99.0.2")},
+		"dev vx0 nopermanent dynamic norouter":  {Words: []string{"nopermanent", "dynamic", "norouter"}},
+		"dev vx0 extern_learn nostatic":         {Words: []string{"extern_learn", "nostatic"}},
 	} {
 		w, err := readFlush(strings.Fields(line))
 		if err != nil || w.dev != "vx0" || !reflect.DeepEqual(w.filter, want) {
@@ -326,7 +326,7 @@ func TestFDBChangesAreAskedFor(t *testing.T) {
 	for line, want := range map[string]control.Request{
 		"fdb add 02:00:00:00:0c:01 dev lo dst 10.99.0.2": {Op: control.OpChange, Changes: []dataplane.FDBChange{{Op: dataplane.FDBAdd, MAC: mac("02:00:00:00:0c:01"), Dst: ip("10.99.0.2")}}},
 		"fdb delete 02:00:00:00:0c:01 dev lo":            {Op: control.OpChange, Changes: []dataplane.FDBChange{{Op: dataplane.FDBDelete, MAC: mac("02:00:00:00:0c:01")}}},
-		"fdb flush dev lo dynamic":                       {Op: control.OpFlush, Flush: &dataplane.FDBFilter{With: []string{"dynamic"}}},
+		"fdb flush dev lo dynamic":                       {Op: control.OpFlush, Flush: &dataplane.FDBFilter{Words: []string{"dynamic"}}},
 	} {
 		asked = nil
 		status, stdout, stderr := weft(t, strings.Fields(line)...)

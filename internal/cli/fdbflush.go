@@ -20,29 +20,23 @@ var flushWords = grammar[newFlush]{
 		"dev":  {"dev", func(c *cursor, into *newFlush) (err error) { into.dev, err = c.deviceName(); return err }},
 		"self": {"self", func(*cursor, *newFlush) error { return nil }},
 		"dst":  {"dst", func(c *cursor, into *newFlush) (err error) { into.filter.Dst, err = c.address(); return err }},
-		"via":  {"via", func(c *cursor, into *newFlush) (err error) { into.filter.Via, err = c.deviceName(); return err }},
 		"port": {"port", takeFlushPort},
 		"vni":  {"vni", takeFlushVNI},
 
-		"permanent": with("permanent"), "nopermanent": without("permanent"),
-		"static": with("static"), "nostatic": without("static"),
-		"dynamic": with("dynamic"), "nodynamic": without("dynamic"),
-		"extern_learn": with("extern_learn"), "noextern_learn": without("extern_learn"),
-		"router": with("router"), "norouter": without("router"),
+		"permanent": kind("permanent"), "nopermanent": kind("permanent"),
+		"static": kind("static"), "nostatic": kind("static"),
+		"dynamic": kind("dynamic"), "nodynamic": kind("dynamic"),
+		"extern_learn": kind("extern_learn"), "noextern_learn": kind("extern_learn"),
+		"router": kind("router"), "norouter": kind("router"),
 	},
 	refused: fdbRefused,
 }
 
-func with(property string) word[newFlush] {
-	return word[newFlush]{property, func(_ *cursor, into *newFlush) error {
-		into.filter.With = append(into.filter.With, property)
-		return nil
-	}}
-}
-
-func without(property string) word[newFlush] {
-	return word[newFlush]{property, func(_ *cursor, into *newFlush) error {
-		into.filter.Without = append(into.filter.Without, property)
+// kind is a word that says which entries are meant, or with "no" in front,
+// which are not.
+func kind(property string) word[newFlush] {
+	return word[newFlush]{property, func(c *cursor, into *newFlush) error {
+		into.filter.Words = append(into.filter.Words, c.word)
 		return nil
 	}}
 }
@@ -72,13 +66,13 @@ func readFlush(words []string) (*newFlush, error) {
 
 func fdbFlushCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: `flush dev NAME [self] [vni VNI] [port PORT] [dst IP] [via IF]
+		Use: `flush dev NAME [self] [vni VNI] [port PORT] [dst IP]
     [[no]permanent] [[no]static] [[no]dynamic] [[no]extern_learn] [[no]router]`,
 		Short: "Remove all entries, or those that match",
 		Long: `Remove the entries for which all that is given holds. Without any such word
-the whole table is removed, the entry that "remote" made included. vni, port,
-dst and via are matched with each VTEP of an entry, and the entry goes with
-the last one of them.`,
+the whole table is removed, the entry that "remote" made included. vni, port
+and dst are matched with each VTEP of an entry, and the entry goes with the
+last one of them.`,
 		Example:           "  weft fdb flush dev vxlan0 dynamic dst 10.99.0.2",
 		ValidArgsFunction: completeWords(flushWords.names),
 		RunE: func(_ *cobra.Command, words []string) error {
