@@ -77,3 +77,16 @@ func completeWords(names func() []string) cobra.CompletionFunc {
 		return names(), cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeSet offers the words that may come next.
+func completeSet(cmd *cobra.Command, before []string, typed string) ([]string, cobra.ShellCompDirective) {
+	switch {
+	case len(before) == 0:
+		return completeName(cmd, nil, typed)
+	case before[len(before)-1] == "type":
+		return []string{"vxlan"}, cobra.ShellCompDirectiveNoFileComp
+	case slices.Contains(before, "type"):
+		return vxlanSetGrammar.names(), cobra.ShellCompDirectiveNoFileComp
+	}
+	return setWords.names(), cobra.ShellCompDirectiveNoFileComp
+}

@@ -61,11 +61,12 @@ those of "ip link add ... type vxlan", in any order, and mean the same.
 
 The first link of a namespace starts "weft daemon" there in the background,
 which ends after the last one. Addresses, up and down, bridges, deletion and
-moving to another namespace are plain ip.`
+moving to another namespace are plain ip; where there is no ip, see "weft link
+set" and "weft addr".`
 
 func (a *app) linkCommand() *cobra.Command {
-	link := &cobra.Command{Use: "link", Short: "Create, show and delete VXLAN links"}
-	link.AddCommand(a.linkAddCommand(), linkDelCommand(), a.linkShowCommand())
+	link := &cobra.Command{Use: "link", Short: "Create, show, change and delete VXLAN links"}
+	link.AddCommand(a.linkAddCommand(), linkSetCommand(), linkDelCommand(), a.linkShowCommand())
 	choose(link, func() error { return a.showLinks("") })
 	return link
 }

@@ -39,7 +39,7 @@ func (c *cursor) wrong(value, allowed string) error {
 // word is one word of a grammar: what of it may be given once, and the parser
 // of what follows it.
 type word[T any] struct {
-	sets  string // words that set the same thing exclude each other
+	sets  string // words that set the same thing exclude each other; "" excludes none
 	parse func(c *cursor, into *T) error
 }
 
@@ -65,7 +65,7 @@ func (g *grammar[T]) read(c *cursor, into *T) error {
 			}
 			continue
 		}
-		if before, twice := given[w.sets]; twice {
+		if before, twice := given[w.sets]; twice && w.sets != "" {
 			return duplicate(before, c.word)
 		}
 		given[w.sets] = c.word
