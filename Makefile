@@ -14,6 +14,7 @@ RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 BENCH     ?= .
 BENCHTIME ?= 1s
 FUZZTIME  ?= 30s
+FUZZ_PKGS ?= ./encap ./routetable
 
 # What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern. An emulated machine is slow, and
 # Linux 6.1 refuses some of what the other tests want of its sockets (UDP_SEGMENT on devices that compute no checksums, before 6.11).
@@ -60,9 +61,10 @@ benchstat: ## compare two outputs of make bench: make benchstat OLD=a.txt NEW=b.
 	$(TOOL) benchstat $(OLD) $(NEW)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target of encap for FUZZTIME each
-	@targets=$$(go test -list '^Fuzz' ./encap | grep '^Fuzz') || { echo 'encap has no fuzz target'; exit 1; }; \
-	for t in $$targets; do echo "$$t"; go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./encap || exit 1; done
+fuzz: ## run every fuzz target of FUZZ_PKGS for FUZZTIME each
+	@for p in $(FUZZ_PKGS); do \
+	targets=$$(go test -list '^Fuzz' $$p | grep '^Fuzz') || { echo "$$p has no fuzz target"; exit 1; }; \
+	for t in $$targets; do echo "$$p $$t"; go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$p || exit 1; done; done
 
 .PHONY: cover
 cover: build ## test, and print how much of each package all tests together cover

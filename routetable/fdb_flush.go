@@ -97,7 +97,6 @@ func (f *Filter) matchesRemote(r *Remote) bool {
 // Flush removes what matches, and returns how many remotes that were: as many
 // as there were lines to show.
 func (t *FDB) Flush(f Filter) int {
-	f.FlagsMask &= flagsGiven
 	return t.flush(func(_ uint64, m meta) bool { return f.matches(m) }, f.matchesRemote)
 }
 

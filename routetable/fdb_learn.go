@@ -55,7 +55,6 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 		_ = t.create(s, key, hash, &change{mac: macOf(key), remote: r, now: now})
 		return Learnt
 	}
-	at.markUpdated(now)
 	set := at.remotes.Load()
 	switch {
 	case set.at(addr, ifIndex):

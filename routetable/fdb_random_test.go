@@ -13,7 +13,11 @@ import (
 // TestFDBAgainstModel does the same random things to a table and to the model,
 // and compares all that can be seen after every one.
 func TestFDBAgainstModel(t *testing.T) {
-	for seed := range uint64(500) {
+	seeds := uint64(500)
+	if underRace {
+		seeds = 50
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 0))
 		script := make([]byte, 600)
 		for i := range script {
@@ -202,6 +206,7 @@ func (p *pair) same(got, want any) {
 func (p *pair) compare() {
 	p.Helper()
 	p.same(p.fdb.Len(), len(p.model.entries))
+	p.same(checkShards(p.T, p.fdb), len(p.model.entries))
 	dump := slices.Collect(p.fdb.Entries())
 	if len(dump) != len(p.model.entries) {
 		p.Fatalf("%s: %d entries, not %d", p.did, len(dump), len(p.model.entries))

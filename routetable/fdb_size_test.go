@@ -110,3 +110,29 @@ func TestFDBRebuild(t *testing.T) {
 		}
 	}
 }
+
+// Whatever empties a table gives its memory back.
+func TestFDBMemoryAfterwards(t *testing.T) {
+	for what, empty := range map[string]func(*FDB){
+		"sweep":  func(fdb *FDB) { fdb.Sweep(10_000) },
+		"flush":  func(fdb *FDB) { fdb.Flush(Filter{}) },
+		"down":   func(fdb *FDB) { fdb.Down() },
+		"delete": func(fdb *FDB) { deleteAll(t, fdb) },
+	} {
+		fdb := newFDB()
+		before := fdb.Memory()
+		for i, mac := range macs(5000) {
+			fdb.Learn(mac, vtep(i), 0, 0)
+		}
+		full := fdb.Memory()
+		if empty(fdb); fdb.Len() != 0 || fdb.Memory() != before || full < before+5000*32 {
+			t.Errorf("%s: %d entries, %d bytes before, %d after and %d between", what, fdb.Len(), before, fdb.Memory(), full)
+		}
+	}
+}
+
+func deleteAll(t *testing.T, fdb *FDB) {
+	for e := range fdb.Entries() {
+		wantError(t, fdb.Delete(e.MAC, nil), nil)
+	}
+}

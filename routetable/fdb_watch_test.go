@@ -2,6 +2,7 @@ package routetable
 
 import (
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -48,5 +49,36 @@ func TestWatchOverflow(t *testing.T) {
 		if e := <-w.Events(); e.MAC != (MAC{2, i}) {
 			t.Errorf("%d: %v", i, e.MAC)
 		}
+	}
+}
+
+// Watchers come and go while the table changes, and harm neither it nor each
+// other.
+func TestWatchComeAndGo(t *testing.T) {
+	fdb := newFDB()
+	stay := fdb.Watch(0)
+	defer stay.Close()
+	var wait sync.WaitGroup
+	for g := range byte(2) {
+		wait.Go(func() {
+			for i := range 2000 {
+				fdb.Learn(MAC{2, g}, vtep(i), 0, 0)
+			}
+		})
+		wait.Go(func() {
+			for range 500 {
+				w := fdb.Watch(1)
+				w.Close()
+				for e := range w.Events() {
+					if e.Deleted || e.State != Dynamic {
+						t.Errorf("%+v", e)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if stay.Lost() != 4000 {
+		t.Errorf("who stayed was sent %d events", stay.Lost())
 	}
 }
