@@ -75,10 +75,13 @@ func TestVXLANReservedDefault(t *testing.T) {
 		r.sendClean(t)
 		before := r.link.figures(t).rxErrors
 		for i, bit := range reservedBits() {
-			t.Run(fmt.Sprintf("bit %d", bit), func(t *testing.T) {
+			counted := t.Run(fmt.Sprintf("bit %d", bit), func(t *testing.T) {
 				r.send(t, uint16(100+bit), bit)
 				r.link.awaitFigure(t, "rx_errors", func(f figures) uint64 { return f.rxErrors }, before+uint64(i+1))
 			})
+			if !counted {
+				return
+			}
 		}
 		r.fences.pass(t, r.pods[0], "eth0", r.arrived)
 		for _, bit := range reservedBits() {
@@ -113,10 +116,13 @@ func TestVXLANReservedIgnored(t *testing.T) {
 		before := r.link.figures(t).rxErrors
 		r.sendClean(t)
 		for _, bit := range reservedBits() {
-			t.Run(fmt.Sprintf("bit %d", bit), func(t *testing.T) {
+			arrived := t.Run(fmt.Sprintf("bit %d", bit), func(t *testing.T) {
 				r.send(t, uint16(100+bit), bit)
 				r.arrived.await(t, 1, isEcho(uint16(100+bit)))
 			})
+			if !arrived {
+				return
+			}
 		}
 		r.send(t, 99, reservedBits()...)
 		r.arrived.await(t, 1, isEcho(99))
