@@ -64,7 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.BoolVarP(&a.statistics, "statistics", "s", false, "print figures too")
 	flags.BoolVarP(&a.details, "details", "d", false, "print details too")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
-	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.addrCommand(), a.statsCommand(), daemonCommand(), a.versionCommand(), completionCommand())
+	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.monitorCommand(), a.addrCommand(), a.statsCommand(), daemonCommand(), a.versionCommand(), completionCommand())
 	root.SetHelpCommand(helpCommand())
 	choose(root, func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) })
 	return root

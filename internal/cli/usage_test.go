@@ -25,7 +25,7 @@ func weft(t *testing.T, words ...string) (status int, stdout, stderr string) {
 // standard error, prints nothing else, and starts and leaves nothing.
 func TestBadUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                                              "no command given: allowed are addr, completion, daemon, fdb, help, link, stats, version",
+		"":                                              "no command given: allowed are addr, completion, daemon, fdb, help, link, monitor, stats, version",
 		"lnk":                                           "did you mean `link`",
 		"fdbs":                                          "did you mean `fdb`",
 		"fdb foo":                                       `unknown command "foo": allowed are add, append, del, flush, replace, show`,
@@ -77,6 +77,10 @@ func TestBadUsage(t *testing.T) {
 		"addr add 10.0.0.1/24 brd ::1":                  "`brd ::1` is refused",
 		"addr add 10.0.0.1/24 scope all":                "`scope all` is refused: allowed is global",
 		"addr add 10.0.0.1/24 metric 5":                 "use `ip addr`",
+		"monitor link":                                  "`link` is not something that weft changes: use `bridge monitor`",
+		"monitor fdb all":                               "`fdb` and `all` exclude each other",
+		"monitor vx0":                                   `unknown word "vx0"`,
+		"monitor dev":                                   "`dev` needs a value",
 		"link set":                                      "no name given: `link set` needs the name of a link",
 		"link set a/b up":                               `"a/b"`,
 		"link set vx0 upp":                              "did you mean `up`",
@@ -144,6 +148,7 @@ func TestHelp(t *testing.T) {
 		"fdb -h":                     "weft fdb [command]",
 		"fdb add -h":                 "weft fdb add MAC dev NAME [dst IP]",
 		"fdb flush -h":               "[[no]permanent]",
+		"monitor -h":                 "weft monitor [fdb] [dev NAME]",
 		"stats -h":                   "weft stats [NAME]",
 		"daemon -h":                  "SIGTERM",
 		"completion -h":              "bash",
@@ -188,6 +193,7 @@ func TestCompletion(t *testing.T) {
 		"__complete link set vx0 type v":       "vxlan",
 		"__complete link set vx0 type vxlan r": "remote",
 		"__complete addr add br":               "brd",
+		"__complete monitor f":                 "fdb",
 		"__complete fdb f":                     "flush",
 		"__complete fdb append ex":             "extern_learn",
 		"__complete fdb flush dev vx0 no":      "nopermanent",
