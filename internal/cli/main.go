@@ -3,8 +3,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -23,25 +26,58 @@ type app struct {
 	json       bool
 	statistics bool
 	details    bool
+	batched    bool // run as a line of a batch
 }
 
 // Main runs the command line args, the program's own name first, and returns
 // its exit status: 0 done, 1 failed, 2 bad usage.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{out: stdout, err: stderr}
+	return a.run(context.Background(), args[1:], stdin)
+}
+
+// runLine runs one line of a batch, under the flags that the batch was given.
+func (a *app) runLine(ctx context.Context, words []string) int {
+	line := *a
+	line.batched = true
+	return line.run(ctx, words, strings.NewReader(""))
+}
+
+func (a *app) run(ctx context.Context, words []string, in io.Reader) int {
 	root := a.rootCommand()
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetArgs(args[1:])
-	ran, err := root.ExecuteC()
+	root.SetIn(in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetArgs(longOptions(words))
+	ran, err := root.ExecuteContextC(ctx)
 	return a.report(ran, err)
+}
+
+// longOptions gives iproute2's options before the command, such as -batch, the
+// second dash without which each letter would be an option.
+func longOptions(words []string) []string {
+	words = slices.Clone(words)
+	for i := 0; i < len(words) && strings.HasPrefix(words[i], "-"); i++ {
+		switch words[i] {
+		case "-stats", "--stats":
+			words[i] = "--statistics"
+		case "-batch", "-force", "-json", "-details", "-statistics":
+			words[i] = "-" + words[i]
+		}
+		if words[i] == "--batch" || words[i] == "-b" {
+			i++ // its value
+		}
+	}
+	return words
 }
 
 // report prints err as people and scripts expect it, and returns the status.
 func (a *app) report(ran *cobra.Command, err error) int {
 	if err == nil {
 		return done
+	}
+	if _, told := errors.AsType[*failedLine](err); told {
+		return failed
 	}
 	if usage, ok := errors.AsType[*usageError](err); ok {
 		a.complain("%s; `%s -h` shows the usage", usage, ran.CommandPath())
@@ -60,12 +96,35 @@ func (a *app) rootCommand() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&a.json, "json", "j", false, "print JSON")
-	flags.BoolVarP(&a.statistics, "statistics", "s", false, "print figures too")
-	flags.BoolVarP(&a.details, "details", "d", false, "print details too")
+	flags.BoolVarP(&a.json, "json", "j", a.json, "print JSON")
+	flags.BoolVarP(&a.statistics, "statistics", "s", a.statistics, "print figures too")
+	flags.BoolVarP(&a.details, "details", "d", a.details, "print details too")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
-	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.monitorCommand(), a.addrCommand(), a.statsCommand(), daemonCommand(), a.versionCommand(), completionCommand())
+	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.monitorCommand(), a.addrCommand(), a.statsCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
-	choose(root, func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) })
+	bare := func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) }
+	if !a.batched {
+		root.AddCommand(a.daemonCommand(), completionCommand())
+		bare = a.batchOr(root, bare)
+	}
+	choose(root, bare)
 	return root
+}
+
+// batchOr adds the flags of a batch, and returns what runs it where they are
+// given.
+func (a *app) batchOr(root *cobra.Command, otherwise func() error) func() error {
+	file := root.Flags().StringP("batch", "b", "", "run the commands of a file, or of standard input (-), one a line")
+	force := root.Flags().Bool("force", false, "with --batch: go on after a command that fails")
+	return func() error {
+		if !root.Flags().Changed("batch") {
+			return otherwise()
+		}
+		b, err := a.openBatch(*file, root.InOrStdin(), *force)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		return b.run(root.Context())
+	}
 }

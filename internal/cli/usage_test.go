@@ -150,7 +150,9 @@ func TestHelp(t *testing.T) {
 		"fdb flush -h":               "[[no]permanent]",
 		"monitor -h":                 "weft monitor [fdb] [dev NAME]",
 		"stats -h":                   "weft stats [NAME]",
+		"-h ":                        "--batch",
 		"daemon -h":                  "SIGTERM",
+		"daemon --help":              "--batch",
 		"completion -h":              "bash",
 		"-j version -h":              "weft version",
 	} {

@@ -18,8 +18,10 @@ import (
 const handover = 2 * time.Second
 
 // Foreground is `weft daemon`: it serves the network namespace until ctx
-// ends, logs to standard error, and tells systemd when it is ready.
-func Foreground(ctx context.Context, dir control.RunDir) error {
+// ends, logs to standard error, and tells systemd when it is ready. If setUp
+// is not nil the daemon calls it once it answers and is ready when it has
+// returned; with an error the daemon ends, which is then Foreground's.
+func Foreground(ctx context.Context, dir control.RunDir, setUp func(context.Context) error) error {
 	netns, err := control.NetNS()
 	if err != nil {
 		return err
@@ -37,15 +39,38 @@ func Foreground(ctx context.Context, dir control.RunDir) error {
 	if err != nil {
 		return err
 	}
-	return serveForeground(ctx, l, newLogger(os.Stderr, nil).With(zap.Uint64("netns", netns)))
+	return serveForeground(ctx, l, newLogger(os.Stderr, nil).With(zap.Uint64("netns", netns)), setUp)
 }
 
-func serveForeground(ctx context.Context, l *net.UnixListener, log *zap.Logger) error {
+func serveForeground(ctx context.Context, l *net.UnixListener, log *zap.Logger, setUp func(context.Context) error) error {
 	log.Info("serving", zap.String("socket", l.Addr().String()))
-	notify(log, "READY=1")
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	defer context.AfterFunc(ctx, func() { notify(log, "STOPPING=1") })()
+	failed := make(chan error, 1)
+	go func() {
+		err := setUpAndNotify(ctx, log, setUp)
+		if err != nil {
+			end()
+		}
+		failed <- err
+	}()
 	d := newDaemon(log, newLinks(log), true)
-	return d.run(ctx, l, nil)
+	return errors.Join(d.run(ctx, l, nil), <-failed)
+}
+
+// setUpAndNotify returns the error of a set-up that failed by itself, and not
+// for being told to end.
+func setUpAndNotify(ctx context.Context, log *zap.Logger, setUp func(context.Context) error) error {
+	if setUp != nil {
+		if err := setUp(ctx); ctx.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	notify(log, "READY=1")
+	return nil
 }
 
 func awaitTurn(ctx context.Context, path string) (*lock, error) {
