@@ -76,8 +76,7 @@ func BenchmarkFDBLearn(b *testing.B) {
 			all := macs(n)
 			t := learnt(all)
 			b.ReportAllocs()
-			i, frame := 0, 0
-			at := i % 1000
+			i, at, frame := 0, 0, 0
 			for b.Loop() {
 				t.Learn(all[i], vtep(at), 0, Tick(frame/1000))
 				frame++
