@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"math"
 	"net"
 	"reflect"
 	"strings"
@@ -53,10 +54,10 @@ func TestWordsOfAddr(t *testing.T) {
 // The lines are those of `ip addr` (iproute2 6.1), and so are the objects.
 func TestAddressLines(t *testing.T) {
 	ipnet := func(s string) *net.IPNet { return ipNet(prefixes(s)[0]) }
-	const forever = 1<<32 - 1
+	forever := uint32(math.MaxUint32)
 	permanent := func(a netlink.Addr) netlink.Addr {
 		a.Flags |= unix.IFA_F_PERMANENT
-		a.ValidLft, a.PreferedLft = forever, forever
+		a.ValidLft, a.PreferedLft = int(forever), int(forever)
 		return a
 	}
 	for _, c := range []struct {

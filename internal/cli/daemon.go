@@ -59,7 +59,7 @@ func (a *app) serve(ctx context.Context, dir control.RunDir, file string, in io.
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer func() { _ = b.close() }()
 	return daemon.Foreground(ctx, dir, b.run)
 }
 

@@ -96,7 +96,7 @@ func fdbChangeCommand(op dataplane.FDBOp) *cobra.Command {
 func changeFDB(l *foundLink, changes []dataplane.FDBChange) (carriedOut int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 	defer cancel()
-	resp, err := control.Call(ctx, l.socket, control.Request{Op: control.OpChange, Name: l.info.Name, Changes: changes})
+	resp, err := l.call(ctx, control.Request{Op: control.OpChange, Changes: changes})
 	return resp.Count, outcome(resp, err)
 }
 
@@ -129,24 +129,10 @@ func (p *fdbPrinter) showLink(l *foundLink, named bool) error {
 // dumpFDB hands every entry of a link to take as it arrives, so that a large
 // table is never held as a whole.
 func dumpFDB(l *foundLink, take func(*dataplane.FDBEntry) error) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	silence := newSilence(cancel)
-	conn, err := control.Dial(ctx, l.socket)
-	if err == nil {
-		defer conn.Close()
-		err = conn.Stream(ctx, control.Request{Op: control.OpFDB, Name: l.info.Name}, func(resp control.Response) error {
-			silence.stop() // whoever reads the output may take any time
-			defer silence.start()
-			for i := range resp.FDB {
-				if err := take(&resp.FDB[i]); err != nil {
-					return err
-				}
-			}
-			return refusal(resp)
-		})
+	begun, err := dumpOnce(l, take)
+	if err != nil && !begun && l.renamed() {
+		return dumpFDB(l, take)
 	}
-	silence.stop()
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("no answer for %v", queryTimeout)
 	}
@@ -154,4 +140,28 @@ func dumpFDB(l *foundLink, take func(*dataplane.FDBEntry) error) error {
 		return fmt.Errorf("table of %s: %w", l.device.Name, err)
 	}
 	return nil
+}
+
+func dumpOnce(l *foundLink, take func(*dataplane.FDBEntry) error) (begun bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	silence := newSilence(cancel)
+	defer silence.stop()
+	conn, err := control.Dial(ctx, l.socket)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	err = conn.Stream(ctx, control.Request{Op: control.OpFDB, Name: l.info.Name}, func(resp control.Response) error {
+		silence.stop() // whoever reads the output may take any time
+		defer silence.start()
+		for i := range resp.FDB {
+			begun = true
+			if err := take(&resp.FDB[i]); err != nil {
+				return err
+			}
+		}
+		return refusal(resp)
+	})
+	return begun, err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -345,6 +346,31 @@ func TestFDBChangesAreAskedFor(t *testing.T) {
 	for _, line := range []string{"fdb show dev nosuch", "fdb flush dev nosuch", "fdb del 02:00:00:00:0c:01 dev nosuch"} {
 		if status, _, stderr := weft(t, strings.Fields(line)...); status != failed || !strings.Contains(stderr, `no link "nosuch"`) {
 			t.Errorf("%s: status %d, %q", line, status, stderr)
+		}
+	}
+}
+
+// A daemon that hears of a device's new name between two requests is asked
+// again under that.
+func TestLinkThatIsBeingRenamed(t *testing.T) {
+	for _, line := range []string{"fdb del 02:00:00:00:0c:01 dev lo", "fdb flush dev lo", "fdb show dev lo", "link set lo ttl 5", "link del lo"} {
+		link := loopback(t)
+		link.Info.Name = "before"
+		var names []string
+		standIn(t, func(x *control.Exchange) control.Response {
+			if x.Op == control.OpList {
+				return control.Done(link)
+			}
+			link.Info.Name = "after"
+			names = append(names, x.Name)
+			if x.Name != link.Info.Name {
+				return control.Failed(errors.New("there is no such link"))
+			}
+			return control.Done(link)
+		})
+		status, _, stderr := weft(t, strings.Fields(line)...)
+		if status != done || stderr != "" || !slices.Equal(names, []string{"before", "after"}) {
+			t.Errorf("%s: status %d, %q, asked for %v", line, status, stderr, names)
 		}
 	}
 }

@@ -86,7 +86,7 @@ last one of them.`,
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 			defer cancel()
-			return outcome(control.Call(ctx, l.socket, control.Request{Op: control.OpFlush, Name: l.info.Name, Flush: &w.filter}))
+			return outcome(l.call(ctx, control.Request{Op: control.OpFlush, Flush: &w.filter}))
 		},
 	}
 }

@@ -124,6 +124,34 @@ func theLink(op control.Op, name string) (foundLink, error) {
 	return foundLink{}, notHere(name, all)
 }
 
+// call puts a request about the link to its daemon. That hears of a device's
+// new name a moment after the device has it, so the link may be known under
+// another name by now than the daemon told.
+func (l *foundLink) call(ctx context.Context, req control.Request) (control.Response, error) {
+	for {
+		req.Name = l.info.Name
+		resp, err := control.Call(ctx, l.socket, req)
+		if err != nil || resp.OK || resp.Count > 0 || !l.renamed() {
+			return resp, err
+		}
+	}
+}
+
+// renamed asks what the daemon calls the link now, and reports whether that is
+// new.
+func (l *foundLink) renamed() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	before := l.info.Name
+	all, _ := ask(ctx, l.socket, control.OpList) // who does not answer calls it nothing new
+	for _, now := range all {
+		if now.info.NetNS == l.info.NetNS && now.info.Index == l.info.Index {
+			l.info = now.info
+		}
+	}
+	return l.info.Name != before
+}
+
 func notHere(name string, all []foundLink) error {
 	if _, err := netlink.LinkByName(name); err == nil {
 		return fmt.Errorf("device %q is not weft's: use `ip link` for it", name)

@@ -137,7 +137,7 @@ func delLink(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 	defer cancel()
-	return outcome(control.Call(ctx, one.socket, control.Request{Op: control.OpDel, Name: one.info.Name}))
+	return outcome(one.call(ctx, control.Request{Op: control.OpDel}))
 }
 
 // outcome turns what the daemon refused into an error.

@@ -124,7 +124,7 @@ func (a *app) batchOr(root *cobra.Command, otherwise func() error) func() error 
 		if err != nil {
 			return err
 		}
-		defer b.close()
+		defer func() { _ = b.close() }()
 		return b.run(root.Context())
 	}
 }

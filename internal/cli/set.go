@@ -67,7 +67,7 @@ func (s *linkSet) carryOut() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 	defer cancel()
-	if err := outcome(control.Call(ctx, l.socket, control.Request{Op: control.OpSet, Name: l.info.Name, Set: &s.change})); err != nil {
+	if err := outcome(l.call(ctx, control.Request{Op: control.OpSet, Set: &s.change})); err != nil {
 		return err
 	}
 	return s.device.apply(&netlink.Device{LinkAttrs: *l.device})
