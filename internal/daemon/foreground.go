@@ -49,14 +49,19 @@ func serveForeground(ctx context.Context, l *net.UnixListener, log *zap.Logger, 
 	defer context.AfterFunc(ctx, func() { notify(log, "STOPPING=1") })()
 	failed := make(chan error, 1)
 	go func() {
-		err := setUpAndNotify(ctx, log, setUp)
-		if err != nil {
+		if err := setUpAndNotify(ctx, log, setUp); err != nil {
+			failed <- err
 			end()
 		}
-		failed <- err
 	}()
 	d := newDaemon(log, newLinks(log), true)
-	return errors.Join(d.run(ctx, l, nil), <-failed)
+	err := d.run(ctx, l, nil)
+	select {
+	case setUpErr := <-failed:
+		return errors.Join(setUpErr, err)
+	default: // also when the set-up still waits for something: it ends with the process
+		return err
+	}
 }
 
 // setUpAndNotify returns the error of a set-up that failed by itself, and not

@@ -14,14 +14,14 @@ import (
 )
 
 // foreground starts `weft daemon` and waits until systemd would be told.
-func (m *machine) foreground() *lab.Process {
+func (m *machine) foreground(words ...string) *lab.Process {
 	m.t.Helper()
 	path := filepath.Join(filepath.Dir(string(m.dir)), "notify")
 	_ = os.Remove(path)
 	states, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	check(m.t, err)
 	defer states.Close()
-	p, err := m.Spawn(append(m.env(), "NOTIFY_SOCKET="+path), "/proc/self/exe", "daemon")
+	p, err := m.Spawn(append(m.env(), "NOTIFY_SOCKET="+path), "/proc/self/exe", append([]string{"daemon"}, words...)...)
 	check(m.t, err)
 	check(m.t, states.SetReadDeadline(time.Now().Add(soon)))
 	state := make([]byte, 64)
