@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// answerTimeout bounds how long a client may take to read its response.
+// answerTimeout bounds how long a client of a server that is closed may take to
+// read its last response.
 const answerTimeout = 5 * time.Second
 
 // acceptPause is for the time in which connections cannot be accepted.
@@ -59,7 +60,7 @@ func (s *Server) Converse(conn net.Conn) {
 		return
 	}
 	defer s.end(conn)
-	converse(conn, s.handle)
+	s.converse(conn, s.handle)
 }
 
 // Close ends every connection once the request that it is at is answered,
@@ -87,6 +88,12 @@ func (s *Server) begin(conn net.Conn) bool {
 	return true
 }
 
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 func (s *Server) end(conn net.Conn) {
 	s.mu.Lock()
 	delete(s.conns, conn)
@@ -103,20 +110,20 @@ func (s *Server) admit(conn *net.UnixConn) {
 	if err := checkPeer(conn); err != nil {
 		handle = func(*Exchange) Response { return Failed(err) }
 	}
-	converse(conn, handle)
+	s.converse(conn, handle)
 }
 
-func converse(conn net.Conn, handle Handler) {
-	x := Exchange{conn: conn, in: bufio.NewReader(conn)}
+func (s *Server) converse(conn net.Conn, handle Handler) {
+	x := Exchange{conn: conn, in: bufio.NewReader(conn), closing: s.isClosed}
 	for {
 		line, err := readLine(x.in, maxRequest)
 		if errors.Is(err, errTooLong) {
-			answer(conn, Failed(fmt.Errorf("request: %w", err)))
+			x.write(Failed(fmt.Errorf("request: %w", err)), answerTimeout)
 		}
 		if err != nil {
 			return
 		}
-		if !answer(conn, x.respond(line, handle)) || x.hungUp != nil {
+		if !x.write(x.respond(line, handle), answerTimeout) || x.hungUp != nil {
 			return
 		}
 	}
@@ -145,9 +152,4 @@ func parseRequest(line []byte) (Request, error) {
 	in := json.NewDecoder(bytes.NewReader(line))
 	in.DisallowUnknownFields()
 	return req, in.Decode(&req)
-}
-
-func answer(conn net.Conn, resp Response) bool {
-	_ = conn.SetWriteDeadline(time.Now().Add(answerTimeout))
-	return writeLine(conn, resp) == nil
 }
