@@ -133,6 +133,10 @@ func TestMonitorTellsOfLinksOfThisNamespace(t *testing.T) {
 	lines, _ := startMonitor(t, "lo")
 	d.tell(1)
 	wantLine(t, lines, "02:00:00:00:00:01 dev lo dst 10.99.0.2 self ")
+	foreign := dataplane.FDBEvent{Kind: dataplane.EventNew, Link: "lo", NetNS: d.link.Info.NetNS, Index: d.link.Info.Index}
+	foreign.Entry = dataplane.FDBEntry{MAC: mac("02:00:00:00:00:07"), Dst: ip("10.99.0.2"), Port: 9999, VNI: 6}
+	d.events <- foreign
+	wantLine(t, lines, "02:00:00:00:00:07 dev lo dst 10.99.0.2 port 9999 vni 6 self ")
 	elsewhere := dataplane.FDBEvent{Kind: dataplane.EventNew, Link: "lo", NetNS: 1, Index: d.link.Info.Index}
 	d.events <- elsewhere
 	another := elsewhere
