@@ -30,6 +30,8 @@ type Link struct {
 	changing sync.Mutex           // one Change at a time; held while group changes
 	group    *underlay.Membership // nil without a multicast group
 
+	neighbours *neighbours // nil without proxy
+
 	// The worker's, between the reading of a batch and its writing.
 	joined encap.Coalescer
 	dirty  bool              // joined holds frames
@@ -54,6 +56,7 @@ type attributes struct {
 	mac    routetable.MAC
 	up     bool
 	bridge bool // the device is a port of a bridge
+	noARP  bool // `arp off`
 }
 
 // Config returns what the link is configured to do, defaults filled in.

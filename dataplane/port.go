@@ -157,6 +157,9 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 		fdb:  newFDB(&r.cfg),
 		stop: make(chan struct{}), aged: make(chan struct{}, 1),
 	}
+	if r.cfg.Proxy {
+		l.neighbours = newNeighbours()
+	}
 	l.set.Store(newSettings(l, &r.cfg, r.devIndex))
 	offers := device.Offloads()
 	l.joined.TCP, l.joined.UDP = offers.TCP, offers.UDP

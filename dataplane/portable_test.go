@@ -245,6 +245,7 @@ func TestPortableRefusals(t *testing.T) {
 		"noudpcsum":      func(c *dataplane.LinkConfig) { c.Checksum.NoUDP = true },
 		"udp6zerocsumtx": func(c *dataplane.LinkConfig) { c.Checksum.ZeroTx6 = true },
 		"udp6zerocsumrx": func(c *dataplane.LinkConfig) { c.Checksum.AcceptRx6 = true },
+		"proxy":          func(c *dataplane.LinkConfig) { c.Proxy = true },
 		"interface eth0": func(c *dataplane.LinkConfig) { c.Name = "eth0" },
 	} {
 		cfg := local

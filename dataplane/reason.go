@@ -20,6 +20,7 @@ const (
 	ECN                            // CE outside, Not-ECT inside (RFC 6040 §4.2)
 	VLAN                           // inner VLAN tag refused by the profile
 	NoRoute                        // underlay has no route to the remote
+	Proxy                          // ARP or neighbour solicitation kept by a proxy without an answer
 	FDBMiss                        // no entry for the destination, no default remote
 	TooBig                         // larger than the path carries and not to be fragmented
 	TTLExpired                     // inner hop limit exhausted
@@ -33,8 +34,8 @@ const (
 var reasonNames = [reasonCount]string{
 	"short_header", "no_vni_flag", "unknown_vni", "reserved_bits", "short_frame",
 	"own_source", "invalid_source", "pinned_source", "source_not_allowed",
-	"bad_length", "checksum", "ecn", "vlan", "no_route", "fdb_miss", "too_big",
-	"ttl", "send_error", "device_full", "device_down", "socket_full",
+	"bad_length", "checksum", "ecn", "vlan", "no_route", "proxy", "fdb_miss",
+	"too_big", "ttl", "send_error", "device_full", "device_down", "socket_full",
 }
 
 // String returns the name under which statistics show the reason.

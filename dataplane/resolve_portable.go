@@ -34,6 +34,7 @@ func (r *resolved) checkWords() error {
 	const (
 		bySystem  = "leave it out, and set it with the system's tools once the device exists"
 		byDefault = "leave it out, and the system's default counts"
+		byOthers  = "leave it out, and neighbours answer for themselves"
 	)
 	c, windows := &r.cfg, runtime.GOOS == "windows"
 	for _, w := range []struct {
@@ -47,6 +48,7 @@ func (r *resolved) checkWords() error {
 		{"noudpcsum", byDefault, c.Checksum.NoUDP},
 		{"udp6zerocsumtx", byDefault, c.Checksum.ZeroTx6},
 		{"udp6zerocsumrx", byDefault, c.Checksum.AcceptRx6},
+		{"proxy", byOthers, c.Proxy}, // package net does not tell the neighbour table
 		{"local", byDefault, windows && c.Local.IsValid()},
 		{"dev", byDefault, windows && c.Dev != ""},
 		{"tos", byDefault, windows && (c.TOS != 0 || c.TOSCopy)},

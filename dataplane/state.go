@@ -16,6 +16,9 @@ func (l *Link) start(log *zap.Logger) {
 		_ = l.fdb.ChangeDefault(nil, to, clock())
 	}
 	go l.watch(log)
+	if l.neighbours != nil {
+		go l.watchNeighbours(log)
+	}
 	go l.age()
 }
 
@@ -26,6 +29,9 @@ func (l *Link) take(next *attributes, log *zap.Logger) {
 	before := l.attrs.Swap(next)
 	if before.up && !next.up {
 		l.fdb.Down()
+	}
+	if before.netns != next.netns || before.index != next.index {
+		l.neighbours.lookAgain()
 	}
 	l.changing.Lock()
 	defer l.changing.Unlock()

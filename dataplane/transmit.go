@@ -63,6 +63,9 @@ func (l *Link) encapsulate(batch *tap.Batch, i int) {
 		l.counters.drops.drop(VLAN)
 		return
 	}
+	if o.settings.cfg.Proxy && l.proxy(o.Frame) {
+		return
+	}
 	dst := macAt(o.Frame, 0)
 	remotes := l.fdb.Lookup(dst, l.port.tick)
 	if len(remotes) == 0 {

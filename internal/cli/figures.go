@@ -51,7 +51,7 @@ func figuresOf(s *dataplane.Stats) figures {
 		TX: txFigures{
 			Bytes: s.TxBytes, Packets: s.TxPackets,
 			Errors:  of(dataplane.NoRoute, dataplane.SendError),
-			Dropped: of(dataplane.FDBMiss, dataplane.TooBig, dataplane.TTLExpired, dataplane.DeviceFull),
+			Dropped: of(dataplane.Proxy, dataplane.FDBMiss, dataplane.TooBig, dataplane.TTLExpired, dataplane.DeviceFull),
 			Carrier: of(dataplane.NoRoute),
 		},
 	}
