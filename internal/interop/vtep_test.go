@@ -103,7 +103,10 @@ func (s *spec) command() []string {
 	word("df", "set", s.DF == lab.DFSet)
 	word("df", "inherit", s.DF == lab.DFInherit)
 	word("flowlabel", strconv.Itoa(int(s.FlowLabel)), s.FlowLabel != 0)
-	for name, given := range map[string]bool{"noudpcsum": s.NoUDPCSum, "udp6zerocsumtx": s.UDP6ZeroCSumTx, "udp6zerocsumrx": s.UDP6ZeroCSumRx} {
+	for name, given := range map[string]bool{
+		"noudpcsum": s.NoUDPCSum, "udp6zerocsumtx": s.UDP6ZeroCSumTx, "udp6zerocsumrx": s.UDP6ZeroCSumRx,
+		"proxy": s.Proxy, "l2miss": s.L2Miss, "l3miss": s.L3Miss,
+	} {
 		if given {
 			line = append(line, name)
 		}
