@@ -132,7 +132,7 @@ func explainFDB(err error) error {
 		{routetable.ErrReplaceUnsupported, "Operation not supported: group and zero addresses cannot be replaced: use append"},
 	} {
 		if errors.Is(err, known.is) {
-			return fmt.Errorf("%s (%w)", known.text, err)
+			return errors.New(known.text)
 		}
 	}
 	return err
@@ -164,7 +164,7 @@ func newNames() names { return names{0: ""} }
 
 func (n names) entry(mac routetable.MAC, r *routetable.Remote, s routetable.State, f routetable.Flags) FDBEntry {
 	return FDBEntry{
-		MAC: mac, Dst: r.Addr, Port: r.Port, VNI: r.VNI, Via: n.of(r.IfIndex), State: s.String(),
+		MAC: mac, Dst: r.Addr, Port: r.Port, VNI: r.VNI, Via: n.of(r.IfIndex), ViaIndex: r.IfIndex, State: s.String(),
 		ExternLearn: f&routetable.ExternLearn != 0, Router: f&routetable.Router != 0,
 	}
 }

@@ -12,7 +12,8 @@ type FDBEntry struct {
 	Dst         netip.Addr     `json:"dst"`
 	Port        uint16         `json:"port"`
 	VNI         uint32         `json:"vni"`
-	Via         string         `json:"via,omitempty"`   // underlay device
+	Via         string         `json:"via,omitempty"` // underlay device
+	ViaIndex    int            `json:"via_index,omitempty"`
 	State       string         `json:"state,omitempty"` // permanent, static, stale (aged out, in events only), "" = dynamic
 	ExternLearn bool           `json:"extern_learn,omitempty"`
 	Router      bool           `json:"router,omitempty"`

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -64,14 +63,14 @@ func put[T any](at *T, given *T) {
 func (r *resolved) recheck(before *settings, ipv6 bool) error {
 	for _, a := range []netip.Addr{r.cfg.Remote, r.cfg.Local} {
 		if a.IsValid() && a.Is4() == ipv6 {
-			return fmt.Errorf("%s is not of the link's underlay, which is %s: the family of a link cannot be changed", a, familyName(ipv6))
+			return fmt.Errorf("New group address family does not match old group: %s is not of the link's underlay, which is %s", a, familyName(ipv6))
 		}
 	}
 	if err := r.checkScopes(); err != nil {
 		return err
 	}
 	if r.cfg.FlowLabel != 0 && !ipv6 {
-		return errors.New("flowlabel is for an IPv6 underlay")
+		return fmt.Errorf("flowlabel %#x: only an IPv6 underlay has flow labels", r.cfg.FlowLabel)
 	}
 	if r.cfg.Dev == before.cfg.Dev {
 		return nil

@@ -192,10 +192,11 @@ func TestFDBLines(t *testing.T) {
 func TestFDBLinesOfAMovedLink(t *testing.T) {
 	l := vx0(41)
 	e := dataplane.FDBEntry{MAC: mac("02:00:00:00:0c:06"), Dst: ip("10.99.0.2"), Port: 4789, VNI: 5, State: "static"}
-	if got, want := printed(t, false, false, l.fdbLine(&e)), "02:00:00:00:0c:06 dst 10.99.0.2 link-netnsid 0 self static\n"; got != want {
+	e.Via, e.ViaIndex = "rv0", 3
+	if got, want := printed(t, false, false, l.fdbLine(&e)), "02:00:00:00:0c:06 dst 10.99.0.2 via ifindex 3 link-netnsid 0 self static\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := printed(t, true, false, l.fdbLine(&e)), `[{"mac":"02:00:00:00:0c:06","dst":"10.99.0.2","linkNetNsId":0,"flags":["self"],"state":"static"}]`+"\n"; got != want {
+	if got, want := printed(t, true, false, l.fdbLine(&e)), `[{"mac":"02:00:00:00:0c:06","dst":"10.99.0.2","viaIfIndex":3,"linkNetNsId":0,"flags":["self"],"state":"static"}]`+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

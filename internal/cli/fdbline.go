@@ -19,6 +19,7 @@ type fdbLine struct {
 	Port    uint16   `json:"port,omitempty"`
 	VNI     *uint32  `json:"vni,omitempty"`
 	Via     string   `json:"viaIf,omitempty"`
+	ViaIdx  int      `json:"viaIfIndex,omitempty"`
 	NetNSID *int     `json:"linkNetNsId,omitempty"`
 	Used    *uint32  `json:"used,omitempty"`
 	Updated *uint32  `json:"updated,omitempty"`
@@ -43,8 +44,9 @@ func (l *foundLink) fdbLine(e *dataplane.FDBEntry) fdbLine {
 	if e.VNI != l.info.VNI {
 		line.VNI = &e.VNI
 	}
-	if l.moved() {
+	if l.moved() { // and the name of the underlay's device is one of elsewhere
 		line.NetNSID = &underlayElsewhere
+		line.Via, line.ViaIdx = "", e.ViaIndex
 	}
 	return line
 }
@@ -96,6 +98,7 @@ func (l *fdbLine) appendText(b []byte) []byte {
 		word("vni", strconv.FormatUint(uint64(*l.VNI), 10))
 	}
 	word("via", l.Via)
+	word("via ifindex", unlessZero(l.ViaIdx))
 	if l.NetNSID != nil {
 		word("link-netnsid", strconv.Itoa(*l.NetNSID))
 	}
