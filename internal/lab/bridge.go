@@ -51,6 +51,12 @@ func (h *Host) SetPortLearning(dev string, on bool) error {
 	return h.onLink(dev, "learning by port", func(l netlink.Link) error { return h.nl.LinkSetLearning(l, on) })
 }
 
+// SetNeighSuppress has a bridge answer ARP requests and neighbour solicitations
+// itself, for whom it knows behind one of its ports, and keep them from there.
+func (h *Host) SetNeighSuppress(dev string, on bool) error {
+	return h.onLink(dev, "neigh_suppress of", func(l netlink.Link) error { return h.nl.LinkSetBrNeighSuppress(l, on) })
+}
+
 // SetBridgeAgeing sets how long a bridge keeps what it learnt, in steps of 10 ms.
 func (h *Host) SetBridgeAgeing(bridge string, d time.Duration) error {
 	ticks := uint32(d / (10 * time.Millisecond))
