@@ -46,9 +46,9 @@ func (r *reserved) send(t *testing.T, id uint16, bits ...int) {
 	v6 := r.underlay.sw.Addr().Is6()
 	e := echo{
 		srcMAC: mac("00:11:22:33:44:55"), dstMAC: macOf(t, r.h1, "eth0"),
-		src: r.segment.net.address(v6, 3), dst: r.segment.net.address(v6, 1), id: id,
+		src: r.net.address(v6, 3), dst: r.net.address(v6, 1), id: id,
 	}
-	payload := vxlan(r.segment.net.vni, e.frame(t))
+	payload := vxlan(r.net.vni, e.frame(t))
 	for _, bit := range bits {
 		payload[bit/8] |= 0x80 >> (bit % 8)
 	}
