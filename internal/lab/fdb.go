@@ -187,6 +187,9 @@ func (h *Host) addFDBEntry(req *nl.NetlinkRequest, e FDBEntry) error {
 	if e.Dst.IsValid() {
 		req.AddData(nl.NewRtAttr(unix.NDA_DST, e.Dst.AsSlice()))
 	}
+	if e.VLAN != 0 {
+		req.AddData(nl.NewRtAttr(unix.NDA_VLAN, nl.Uint16Attr(e.VLAN)))
+	}
 	if e.Port != 0 {
 		req.AddData(nl.NewRtAttr(unix.NDA_PORT, binary.BigEndian.AppendUint16(nil, e.Port)))
 	}

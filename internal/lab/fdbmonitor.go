@@ -14,16 +14,24 @@ import (
 // FDBMonitor collects what the kernel says of changes to FDBs, as `bridge
 // monitor fdb` does.
 type FDBMonitor struct {
-	host *Host
-	file *os.File
-	seen []FDBEntry
+	host  *Host
+	file  *os.File
+	seen  []FDBEntry
+	names map[int]string // of devices, also of those that are gone
 }
 
 // MonitorFDB starts listening. Changes that were asked for and done afterwards
 // are in the next Events.
 func (h *Host) MonitorFDB() (*FDBMonitor, error) {
-	m := &FDBMonitor{host: h}
-	err := h.Do(func() error {
+	m := &FDBMonitor{host: h, names: map[int]string{}}
+	links, err := h.nl.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("host %s: listing devices: %w", h.Name, err)
+	}
+	for _, l := range links {
+		m.names[l.Attrs().Index] = l.Attrs().Name
+	}
+	err = h.Do(func() error {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
@@ -68,7 +76,10 @@ func (m *FDBMonitor) Events() ([]FDBEntry, error) {
 func (m *FDBMonitor) parse(b []byte) error {
 	messages, err := syscall.ParseNetlinkMessage(b)
 	for _, msg := range messages {
-		if e, _, ok := m.host.parseFDBEntry(msg.Data); ok {
+		if e, index, ok := m.host.parseFDBEntry(msg.Data); ok {
+			if name, known := m.names[index]; known {
+				e.Dev = name
+			}
 			e.Deleted = msg.Header.Type == unix.RTM_DELNEIGH
 			m.seen = append(m.seen, e)
 		}
