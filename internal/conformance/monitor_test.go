@@ -69,6 +69,14 @@ func (m *monitor) lines(t *testing.T) (lines []string) {
 	t.Helper()
 	if m.link.kind == user {
 		m.fence(t)
+	}
+	return m.seen(t)
+}
+
+// seen are those that have been printed by now.
+func (m *monitor) seen(t *testing.T) (lines []string) {
+	t.Helper()
+	if m.link.kind == user {
 		lines = printed(m.weft.Stdout())
 	} else {
 		for _, e := range must(m.kernel.Events())(t) {
