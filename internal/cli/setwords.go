@@ -48,7 +48,7 @@ var vxlanSetWords = map[string]word[linkSet]{
 
 	"id":         fixed("id", "Cannot change VNI.", sameVNI),
 	"dstport":    fixed("dstport", "Cannot change port.", func(c *cursor) (sameAs, error) { _, err := c.port(); return never, err }),
-	"srcport":    fixed("srcport", "Cannot change port range.", sameSourcePorts),
+	"srcport":    fixed("srcport", "Cannot change port range.", sourcePortsUnsaid),
 	"maxaddress": fixed("maxaddress", "Cannot change limit.", func(c *cursor) (sameAs, error) { _, err := c.addressLimit(); return never, err }),
 	"udpcsum":    fixed("udpcsum", "Cannot change UDP_CSUM flag.", nil), "noudpcsum": fixed("udpcsum", "Cannot change UDP_CSUM flag.", nil),
 	"udp6zerocsumtx": fixedFlag("UDP_ZERO_CSUM6_TX"), "noudp6zerocsumtx": fixedFlag("UDP_ZERO_CSUM6_TX"),
@@ -144,9 +144,11 @@ func sameVNI(c *cursor) (sameAs, error) {
 	return func(l *dataplane.LinkConfig) bool { return l.VNI == vni }, err
 }
 
-func sameSourcePorts(c *cursor) (sameAs, error) {
+// sourcePortsUnsaid is for the range that ip does not even send, 0 0. Every
+// other one the kernel refuses, that which the link has too.
+func sourcePortsUnsaid(c *cursor) (sameAs, error) {
 	low, high, err := c.sourcePorts()
-	return func(l *dataplane.LinkConfig) bool { return l.SrcPortLow == low && l.SrcPortHigh == high }, err
+	return func(*dataplane.LinkConfig) bool { return low == 0 && high == 0 }, err
 }
 
 func setRemote(c *cursor, into *dataplane.LinkChange) error {
