@@ -272,19 +272,8 @@ func TestReflectedAfterRouterSaysSo(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		r := newReflecting(t, k, false, nil)
 		small := sized{ttl: 64, size: 1400}.frame(t)
-		check(t, r.pod.SendFrame("eth0", small))
-		f, err := r.wire.Wait(waitLimit, func(f lab.Frame) bool {
-			e, ok := lab.DecodeVXLAN(f, alonePort)
-			return ok && bytes.Equal(e.Inner.Data(), small)
-		})
-		check(t, err)
-		routerSays(t, r.peer, f.Data, 1300)
-		check(t, lab.Eventually(waitLimit, func() error {
-			if got := routeMTU(t, r.Host, netip.MustParseAddr(r.other(t, 0))); got != 1300 {
-				return fmt.Errorf("the host has an MTU of %d for the remote, want 1300", got)
-			}
-			return nil
-		}))
+		routerSays(t, r.peer, r.datagramOf(t, small), 1300)
+		r.awaitRouteMTU(t, 1300)
 		// An answer to what was asked before may be a second old.
 		var answered []byte
 		check(t, lab.Eventually(waitLimit, func() error {
@@ -299,6 +288,68 @@ func TestReflectedAfterRouterSaysSo(t *testing.T) {
 			t.Errorf("the answer is\n%swant\n%s", hex.Dump(answered), hex.Dump(want))
 		}
 	})
+}
+
+// Not heeded is an error about what the link cannot have sent. What it cannot
+// have sent, the kernel's device and the sockets of weft judge by different
+// fields of the quoted datagram.
+func TestReflectedForgedError(t *testing.T) {
+	t.Parallel()
+	forgeries := []struct {
+		what   string
+		forge  func(frame []byte)
+		heeded map[kind]bool
+	}{
+		{"another source", func(b []byte) { b[14+15] ^= 0x33 }, nil},
+		{"another source port", func(b []byte) { b[14+20], b[14+21] = 3, 3 }, map[kind]bool{kernel: true}},
+		{"another destination port", func(b []byte) { b[14+23] ^= 1 }, map[kind]bool{user: true}},
+		{"another VNI", func(b []byte) { b[14+28+4] ^= 9 }, map[kind]bool{user: true}},
+		{"no VNI", func(b []byte) { b[14+28] = 0 }, map[kind]bool{user: true}},
+	}
+	each(t, func(t *testing.T, k kind) {
+		r := newReflecting(t, k, false, nil)
+		datagram := r.datagramOf(t, sized{ttl: 64, size: 1400}.frame(t))
+		mtu := uint16(1450)
+		known := 0
+		for _, f := range forgeries {
+			mtu -= 10
+			b := slices.Clone(datagram)
+			f.forge(b)
+			routerSays(t, r.peer, b, mtu)
+			if f.heeded[k] {
+				known = int(mtu)
+			}
+			// What came before has been looked at when this is answered.
+			check(t, r.peer.Ping(r.local, lab.PingOptions{}).Lost())
+			if got := routeMTU(t, r.Host, netip.MustParseAddr(r.other(t, 0))); got != known {
+				t.Errorf("after an error about a datagram with %s the host has an MTU of %d for the remote, want %d", f.what, got, known)
+			}
+		}
+	})
+}
+
+// datagramOf sends a frame and returns the datagram that the wire saw.
+func (r *reflecting) datagramOf(t *testing.T, frame []byte) []byte {
+	t.Helper()
+	check(t, r.pod.SendFrame("eth0", frame))
+	f, err := r.wire.Wait(waitLimit, func(f lab.Frame) bool {
+		e, ok := lab.DecodeVXLAN(f, alonePort)
+		return ok && bytes.Equal(e.Inner.Data(), frame)
+	})
+	check(t, err)
+	return f.Data
+}
+
+// awaitRouteMTU waits until the host has heard what the path to its remote
+// carries.
+func (r *reflecting) awaitRouteMTU(t *testing.T, want int) {
+	t.Helper()
+	check(t, lab.Eventually(waitLimit, func() error {
+		if got := routeMTU(t, r.Host, netip.MustParseAddr(r.other(t, 0))); got != want {
+			return fmt.Errorf("the host has an MTU of %d for the remote, want %d", got, want)
+		}
+		return nil
+	}))
 }
 
 // routerSays sends ICMP "fragmentation needed" with an MTU about an IPv4 packet
