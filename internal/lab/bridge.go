@@ -80,3 +80,10 @@ func (h *Host) DelAddr(dev string, p netip.Prefix) error {
 		return h.nl.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)})
 	})
 }
+
+// DelNeighbour takes an entry out that AddNeighbour made.
+func (h *Host) DelNeighbour(dev string, addr netip.Addr) error {
+	return h.onLink(dev, "neighbour off", func(l netlink.Link) error {
+		return h.nl.NeighDel(&netlink.Neigh{LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: addr.AsSlice()})
+	})
+}
