@@ -144,6 +144,8 @@ func readFDBWord(e *lab.FDBEntry, m *fdbMasks, flush bool, words []string) int {
 	switch words[0] {
 	case "dst":
 		e.Dst, _ = netip.ParseAddr(words[1])
+	case "vlan":
+		e.VLAN = uint16(number)
 	case "port":
 		e.Port = uint16(number)
 	case "vni":
