@@ -28,10 +28,15 @@ func (s *socketSource) read() (busy bool, err error) {
 // joined before they are written.
 func (s *socketSource) handle() {
 	s.port.lookAtClock()
+	s.takeApart()
+	s.port.deliver()
+}
+
+// takeApart queues the frames of the batch to their links.
+func (s *socketSource) takeApart() {
 	for i := range s.datagrams {
 		s.port.split(&s.datagrams[i], s.from)
 	}
-	s.port.deliver()
 }
 
 func (s *socketSource) lost(error) {}

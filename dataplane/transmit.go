@@ -25,7 +25,7 @@ func (s *deviceSource) handle() {
 	p := s.link.port
 	p.lookAtClock()
 	for i := range s.batch.Packets {
-		s.link.encapsulate(s.batch, i)
+		s.link.encapsulate(&s.batch.Packets[i], s.batch.Datagram(i))
 	}
 	p.sender.Flush()
 }
@@ -46,10 +46,11 @@ type outgoing struct {
 // counted is what the frame counts for in bytes.
 func (o *outgoing) counted() int { return len(o.Frame) - o.layout.L3 }
 
-// encapsulate queues frame i of the batch to wherever the FDB says, whole: one
-// look at its headers and one lookup serve all segments of a super-frame.
-func (l *Link) encapsulate(batch *tap.Batch, i int) {
-	o := outgoing{Packet: &batch.Packets[i], settings: l.set.Load()}
+// encapsulate queues a frame, which has room for a VXLAN header in front of it
+// in datagram, to wherever the FDB says, whole: one look at its headers and one
+// lookup serve all segments of a super-frame.
+func (l *Link) encapsulate(p *encap.Packet, datagram []byte) {
+	o := outgoing{Packet: p, settings: l.set.Load(), datagram: datagram}
 	if len(o.Frame) < encap.EtherHeaderLen {
 		l.counters.drops.drop(ShortFrame)
 		return
@@ -72,7 +73,6 @@ func (l *Link) encapsulate(batch *tap.Batch, i int) {
 		l.miss(o.settings, dst)
 		return
 	}
-	o.datagram = batch.Datagram(i)
 	l.send(&o, remotes)
 }
 
