@@ -14,6 +14,11 @@ import (
 // §2B).
 func Checksum(b []byte, initial uint16) uint16 {
 	var sum, carry uint64
+	all := b
+	if vectors && len(b) >= vectorsFrom {
+		n := len(b) &^ 31
+		sum, b = sumVectors(b[:n]), b[n:]
+	}
 	for len(b) >= 64 {
 		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b), carry)
 		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(b[8:]), carry)
@@ -30,45 +35,67 @@ func Checksum(b []byte, initial uint16) uint16 {
 		b = b[8:]
 	}
 	if len(b) > 0 {
-		sum, carry = bits.Add64(sum, tail(b), carry)
+		sum, carry = bits.Add64(sum, tail(all, len(b)), carry)
 	}
 	sum, carry = bits.Add64(sum, 0, carry)
 	swapped := bits.ReverseBytes16(fold(sum + carry))
 	return fold(uint64(swapped) + uint64(initial))
 }
 
-// tail returns the last 1 to 7 bytes as a little-endian word padded by zeros.
-func tail(b []byte) (word uint64) {
+// vectors says that long buffers are summed up by sumVectors.
+var vectors = hasVectors()
+
+// tail returns the last n bytes of b, 1 to 7, as a little-endian word padded by
+// zeros.
+func tail(b []byte, n int) (word uint64) {
+	if len(b) >= 8 {
+		return binary.LittleEndian.Uint64(b[len(b)-8:]) >> (64 - 8*n)
+	}
 	for i, v := range b {
 		word |= uint64(v) << (8 * i)
 	}
 	return word
 }
 
-// fold adds the four 16-bit parts of a sum until they fit into one.
+// fold adds the four 16-bit parts of a sum until they fit into one. Added to
+// what it is with its halves exchanged, a number has the sum of the halves,
+// carry fed back, in the upper one.
 func fold(sum uint64) uint16 {
-	sum = sum>>32 + sum&0xffff_ffff
-	sum = sum>>32 + sum&0xffff_ffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum)
+	half := uint32((sum + bits.RotateLeft64(sum, 32)) >> 32)
+	return uint16((half + bits.RotateLeft32(half, 16)) >> 16)
 }
 
 // pseudoHeader returns the sum of the pseudo-header (RFC 9293 §3.1, RFC 768,
 // RFC 8200 §8.1) of the packet at l, for an upper layer of length bytes.
 func pseudoHeader(frame []byte, l *Layout, length int) uint16 {
-	seed := fold(uint64(l.Proto) + uint64(length))
+	sum := uint64(l.Proto) + uint64(length)
 	if l.Version == 4 {
-		return Checksum(frame[l.L3+12:l.L3+20], seed)
+		addresses := binary.BigEndian.Uint64(frame[l.L3+12:])
+		return fold(sum + addresses>>32 + addresses&0xffff_ffff)
 	}
-	return Checksum(frame[l.L3+8:l.L3+40], seed)
+	addresses := frame[l.L3+8 : l.L3+ipv6HeaderLen]
+	for i := 0; i < len(addresses); i += 4 {
+		sum += uint64(binary.BigEndian.Uint32(addresses[i:]))
+	}
+	return fold(sum)
+}
+
+// sumIPv4 returns the sum of the IPv4 header at ip, which is 0xffff if its
+// checksum is right.
+func sumIPv4(ip []byte) uint16 {
+	header := ip[:int(ip[0]&0x0f)*4]
+	if len(header) > ipv4HeaderLen {
+		return Checksum(header, 0)
+	}
+	return fold(uint64(binary.BigEndian.Uint32(header)) + uint64(binary.BigEndian.Uint32(header[4:])) +
+		uint64(binary.BigEndian.Uint32(header[8:])) + uint64(binary.BigEndian.Uint32(header[12:])) +
+		uint64(binary.BigEndian.Uint32(header[16:])))
 }
 
 // putIPv4Checksum fills in the header checksum of the IPv4 packet at ip.
 func putIPv4Checksum(ip []byte) {
-	header := ip[:int(ip[0]&0x0f)*4]
-	header[10], header[11] = 0, 0
-	binary.BigEndian.PutUint16(header[10:], ^Checksum(header, 0))
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], ^sumIPv4(ip))
 }
 
 // csumState is what verify found out about the checksum of a TCP segment or

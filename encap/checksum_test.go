@@ -12,32 +12,72 @@ import (
 	"github.com/weftnet/weft/encap"
 )
 
-// TestChecksum compares every length up to 4096 at every alignment with a loop
-// over words, for random bytes and for those that make the most carries.
+// implementations runs a test with each way that Checksum has of adding up.
+func implementations(t *testing.T, test func(t *testing.T)) {
+	for name, vectors := range map[string]bool{"generic": false, "vectors": true} {
+		if vectors && !encap.HasVectors() {
+			continue
+		}
+		encap.WithVectors(vectors, func() { t.Run(name, test) })
+	}
+}
+
+// TestChecksum compares every length up to 4096 at some alignments, and up to
+// 320 at all that there are, with a loop over words.
 func TestChecksum(t *testing.T) {
-	const longest, offsets = 4096, 9
-	random := make([]byte, longest+offsets)
+	implementations(t, func(t *testing.T) {
+		for name, buffer := range buffers(5000) {
+			for offset := range 64 {
+				longest := 320
+				if offset < 9 {
+					longest = 4096
+				}
+				checkLengths(t, name, buffer[offset:], longest)
+			}
+		}
+	})
+}
+
+// buffers have random bytes, and those that make the most and the least carries.
+func buffers(n int) map[string][]byte {
+	random := make([]byte, n)
 	source := rand.NewChaCha8([32]byte{1})
 	_, _ = source.Read(random)
-	buffers := map[string][]byte{"random": random}
+	all := map[string][]byte{"random": random}
 	if !underRace {
-		buffers["ones"] = bytes.Repeat([]byte{0xff}, longest+offsets)
-		buffers["zeros"] = make([]byte, longest+offsets)
+		all["ones"] = bytes.Repeat([]byte{0xff}, n)
+		all["zeros"] = make([]byte, n)
 	}
-	for name, buffer := range buffers {
-		for offset := range offsets {
-			// The naive sum grows with the length: each byte is added once.
-			var naive uint16
-			for n := range longest + 1 {
-				checkChecksum(t, name, buffer[offset:offset+n], naive)
-				if n%2 == 0 {
-					naive = naiveSum([]byte{buffer[offset+n]}, naive)
-				} else {
-					naive = naiveSum([]byte{0, buffer[offset+n]}, naive)
+	return all
+}
+
+// checkLengths tries the beginnings of b up to a length. Their naive sum grows:
+// each byte is added once.
+func checkLengths(t *testing.T, name string, b []byte, longest int) {
+	t.Helper()
+	var naive uint16
+	for n := range longest + 1 {
+		checkChecksum(t, name, b[:n], naive)
+		if n%2 == 0 {
+			naive = naiveSum([]byte{b[n]}, naive)
+		} else {
+			naive = naiveSum([]byte{0, b[n]}, naive)
+		}
+	}
+}
+
+// TestChecksumLarge tries what no packet reaches.
+func TestChecksumLarge(t *testing.T) {
+	implementations(t, func(t *testing.T) {
+		for name, buffer := range buffers(1<<20 + 64) {
+			for _, n := range []int{62000, 65507, 65535, 65536, 1<<20 - 1, 1 << 20} {
+				for offset := 0; offset < 64; offset += 13 {
+					b := buffer[offset : offset+n]
+					checkChecksum(t, name, b, naiveSum(b, 0))
 				}
 			}
 		}
-	}
+	})
 }
 
 // checkChecksum tries initial values against the naive sum of b.

@@ -118,7 +118,7 @@ func (c *Coalescer) mayJoin(p *Packet, l *Layout) bool {
 	}
 	if l.Version == 4 {
 		ip := p.Frame[l.L3:l.L4]
-		if len(ip) != ipv4HeaderLen || Checksum(ip, 0) != 0xffff {
+		if len(ip) != ipv4HeaderLen || sumIPv4(ip) != 0xffff {
 			return false
 		}
 	} else if l.L4-l.L3 != ipv6HeaderLen {

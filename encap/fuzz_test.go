@@ -162,20 +162,25 @@ func checkRejoined(t *testing.T, s *stream, frames [][]byte, super encap.Packet)
 	}
 }
 
-// FuzzChecksum compares with the naive loop, in one piece and in two.
+// FuzzChecksum compares each way of adding up with the naive loop, in one piece
+// and in two.
 func FuzzChecksum(f *testing.F) {
-	for _, n := range []int{0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 1500} {
+	for _, n := range []int{0, 1, 2, 7, 8, 9, 63, 64, 65, 127, 159, 160, 191, 287, 1500} {
 		f.Add(text(n), uint16(0), 0)
 		f.Add(bytes.Repeat([]byte{0xff}, n), uint16(0xffff), n/2)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, initial uint16, at int) {
 		want := naiveSum(b, initial)
-		if got := encap.Checksum(b, initial); got != want {
-			t.Fatalf("%#x, want %#x", got, want)
-		}
 		at = min(max(at, 0), len(b)) &^ 1
-		if got := encap.Checksum(b[at:], encap.Checksum(b[:at], initial)); got != want {
-			t.Fatalf("in two pieces, cut at %d: %#x, want %#x", at, got, want)
+		for _, vectors := range []bool{false, encap.HasVectors()} {
+			encap.WithVectors(vectors, func() {
+				if got := encap.Checksum(b, initial); got != want {
+					t.Fatalf("vectors %v: %#x, want %#x", vectors, got, want)
+				}
+				if got := encap.Checksum(b[at:], encap.Checksum(b[:at], initial)); got != want {
+					t.Fatalf("vectors %v, in two pieces, cut at %d: %#x, want %#x", vectors, at, got, want)
+				}
+			})
 		}
 	})
 }
