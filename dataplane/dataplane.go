@@ -18,6 +18,11 @@ type Dataplane struct {
 	// socket; 0 leaves the system's default. It counts for ports opened later.
 	ReceiveBuffer int
 
+	// Without are offloads that are not used although the kernel has them, and
+	// Anyway such that are used although this kernel is known to have them
+	// broken. They count for links and ports opened later.
+	Without, Anyway Offloads
+
 	log  *zap.Logger
 	gone chan *Link
 
@@ -25,6 +30,18 @@ type Dataplane struct {
 	links    []*Link
 	ports    map[uint16]*port
 	watchers watchers
+}
+
+// refused says which offloads are not to be used, and why.
+func (d *Dataplane) refused() refusals {
+	r := refusals{}
+	r.refuse(d.Without, "switched off for this daemon")
+	for o, why := range brokenOffloads(kernelRelease()) {
+		if d.Anyway&o == 0 {
+			r.refuse(o, why)
+		}
+	}
+	return r
 }
 
 // defaultReceiveBuffer absorbs what arrives while a batch is worked on: 60 KB

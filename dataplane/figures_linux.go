@@ -153,6 +153,11 @@ func (l *Link) features() map[string]string {
 	if gro := l.port.groError(l.ipv6); gro != nil {
 		f["udp_gro"] = "off (" + gro.Error() + ")"
 	}
+	for _, o := range offloadNames {
+		if why := l.port.refused[o.offload]; why != "" {
+			f[o.name] = "off (" + why + ")"
+		}
+	}
 	return f
 }
 

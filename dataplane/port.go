@@ -16,12 +16,13 @@ import (
 // that moves their packets. Fields below the line are the worker's; the
 // Dataplane changes them only through loop.do.
 type port struct {
-	owner  *Dataplane
-	number uint16
-	log    *zap.Logger
-	loop   *loop
-	pools  map[poolKey]*underlay.Pool
-	v4, v6 *listener
+	owner   *Dataplane
+	number  uint16
+	log     *zap.Logger
+	loop    *loop
+	refused refusals
+	pools   map[poolKey]*underlay.Pool
+	v4, v6  *listener
 
 	// ---- the worker's
 	drops  dropCounters // of datagrams whose link is not known
@@ -56,9 +57,17 @@ func newPort(d *Dataplane, number uint16) (*port, error) {
 		log:    d.log.With(zap.Uint16("port", number)),
 		pools:  map[poolKey]*underlay.Pool{},
 		sender: underlay.NewSender(),
+
+		refused: d.refused(),
 	}
 	p.sender.OnNoGSO = func(err error) {
 		p.log.Warn("UDP_SEGMENT is switched off: the kernel refused it", zap.Error(err))
+	}
+	p.sender.NoGSO = p.refused.has(UDPGSO)
+	for _, o := range offloadNames {
+		if why := p.refused[o.offload]; why != "" {
+			p.log.Info("offload is not used", zap.String("offload", o.name), zap.String("why", why))
+		}
 	}
 	var err error
 	p.loop, err = startLoop()
@@ -161,6 +170,7 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Lin
 		l.neighbours = newNeighbours()
 	}
 	l.set.Store(newSettings(l, &r.cfg, r.devIndex))
+	device.Restrict(!p.refused.has(DevGSO), !p.refused.has(DevUSO))
 	offers := device.Offloads()
 	l.joined.TCP, l.joined.UDP = offers.TCP, offers.UDP
 	device.OnDowngrade = func(err error) {
@@ -226,7 +236,7 @@ func (p *port) removeLink(l *Link) error {
 func (p *port) setGRO(from *listener) {
 	wanted := false
 	for _, l := range from.links {
-		wanted = wanted || !l.Config().NoOffload
+		wanted = wanted || !l.Config().NoOffload && !p.refused.has(UDPGRO)
 	}
 	if err := from.SetGRO(wanted); err != nil && wanted && from.gro == nil {
 		from.gro = err

@@ -37,5 +37,5 @@ type LinkInfo struct {
 	LinkConfig
 	NetNS    uint64            `json:"netns"`    // inode of the namespace the device is in now
 	Index    int               `json:"ifindex"`  // there
-	Features map[string]string `json:"features"` // offload → "on", "off" or why it is not available
+	Features map[string]string `json:"features"` // offload → "on", or "off (…)" with the reason
 }

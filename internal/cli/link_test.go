@@ -80,7 +80,7 @@ func TestOwnLines(t *testing.T) {
 }
 
 func TestFeatureLineSaysWhyNot(t *testing.T) {
-	got := strings.Join(featureLine(map[string]string{"dev_uso": "needs Linux 6.2", "dev_gso": "on", "udp_gro": "off"}), " ")
+	got := strings.Join(featureLine(map[string]string{"dev_uso": "off (needs Linux 6.2)", "dev_gso": "on", "udp_gro": "off"}), " ")
 	if want := "dev_gso on dev_uso off (needs Linux 6.2) udp_gro off"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -113,15 +113,11 @@ func no(off bool) string {
 	return ""
 }
 
-// featureLine says of every offload whether it is in use, and else why not.
+// featureLine says of every offload whether it is in use.
 func featureLine(features map[string]string) []string {
 	var line []string
 	for _, name := range slices.Sorted(maps.Keys(features)) {
-		state := features[name]
-		if state != "on" && state != "off" {
-			state = "off (" + state + ")"
-		}
-		line = append(line, name+" "+state)
+		line = append(line, name+" "+features[name])
 	}
 	return line
 }

@@ -132,12 +132,31 @@ func openPortable(w *water.Interface) (*Device, error) {
 // probe asks for all super-frames and settles for what the kernel gives: UDP
 // ones came with 6.2 and must be asked for in both families at once.
 func probe(fd int) Offloads {
-	const csum, tcp, udp = unix.TUN_F_CSUM, unix.TUN_F_TSO4 | unix.TUN_F_TSO6, unix.TUN_F_USO4 | unix.TUN_F_USO6
-	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, csum|tcp|udp) == nil {
-		return Offloads{Header: true, TCP: true, UDP: true}
-	}
-	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, csum|tcp) == nil {
-		return Offloads{Header: true, TCP: true}
+	for _, offers := range []Offloads{{Header: true, TCP: true, UDP: true}, {Header: true, TCP: true}} {
+		if setOffloads(fd, offers) == nil {
+			return offers
+		}
 	}
 	return Offloads{Header: true}
+}
+
+// setOffloads tells the kernel which super-frames it may give.
+func setOffloads(fd int, o Offloads) error {
+	flags := 0
+	if o.TCP {
+		flags |= unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+	}
+	if o.UDP {
+		flags |= unix.TUN_F_CSUM | unix.TUN_F_USO4 | unix.TUN_F_USO6
+	}
+	return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, flags)
+}
+
+// Restrict gives up super-frames of a kind that is not to be used. It is for
+// the time before the first Read.
+func (d *Device) Restrict(tcp, udp bool) {
+	keep := Offloads{Header: d.offers.Header, TCP: d.offers.TCP && tcp, UDP: d.offers.UDP && udp}
+	if keep != d.offers && setOffloads(d.handle.fd, keep) == nil {
+		d.offers = keep
+	}
 }

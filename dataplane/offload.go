@@ -1,0 +1,59 @@
+package dataplane
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Offloads is a set of offloads, each under the name by which statistics count
+// it.
+type Offloads uint8
+
+// The offloads.
+const (
+	DevGSO Offloads = 1 << iota // TCP super-frames from and to the device
+	DevUSO                      // UDP super-frames, likewise (Linux 6.2)
+	UDPGSO                      // UDP_SEGMENT on the sockets (Linux 4.18)
+	UDPGRO                      // UDP_GRO on them (Linux 5.0)
+)
+
+var offloadNames = []struct {
+	offload Offloads
+	name    string
+}{{DevGSO, "dev_gso"}, {DevUSO, "dev_uso"}, {UDPGSO, "udp_gso"}, {UDPGRO, "udp_gro"}}
+
+// ParseOffloads reads names separated by commas or blanks.
+func ParseOffloads(text string) (set Offloads, err error) {
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		one := offloadNamed(word)
+		if one == 0 {
+			return 0, fmt.Errorf("offload %q is unknown: allowed are dev_gso, dev_uso, udp_gso, udp_gro", word)
+		}
+		set |= one
+	}
+	return set, nil
+}
+
+func offloadNamed(name string) Offloads {
+	for _, o := range offloadNames {
+		if o.name == name {
+			return o.offload
+		}
+	}
+	return 0
+}
+
+// refusals says of each offload that is not to be used, why.
+type refusals map[Offloads]string
+
+func (r refusals) has(o Offloads) bool { return r[o] != "" }
+
+// refuse notes that the offloads of set are not to be used. The first reason
+// stays.
+func (r refusals) refuse(set Offloads, why string) {
+	for _, o := range offloadNames {
+		if set&o.offload != 0 && !r.has(o.offload) {
+			r[o.offload] = why
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package interop
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// TestOffloadSwitches switches off one offload after the other, and all of
+// them: what is off carries nothing and says so, and the others are engaged.
+func TestOffloadSwitches(t *testing.T) {
+	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro"}
+	for _, off := range append([]string{"", strings.Join(all, ",")}, all...) {
+		t.Run("off="+off, func(t *testing.T) {
+			without := func(s *spec) { s.Env = append(s.Env, "WEFT_OFFLOAD_OFF="+off) }
+			a, b := connect(t, pairing{user, user}, underlay4, func(a, b *spec) { without(a); without(b) })
+			_, err := lab.Transfer(a.Host, b.Host, netip.AddrPortFrom(b.addr, 0), 8<<20)
+			check(t, err)
+			engaged := map[string]uint64{}
+			for _, v := range []*vtep{a, b} {
+				o := v.weft.stats(v.link).Offload
+				for name, n := range map[string]uint64{"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO} {
+					engaged[name] += n
+				}
+			}
+			show := a.weft.must("link", "show", "vxlan0")
+			for _, name := range all {
+				isOff := off != "" && strings.Contains(off, name)
+				if isOff && engaged[name] > 0 {
+					t.Errorf("%s is off and carried something: %v", name, engaged)
+				}
+				if says := strings.Contains(show, name+" off (switched off for this daemon)"); says != isOff {
+					t.Errorf("link show says that %s is off: %v\n%s", name, says, show)
+				}
+			}
+			// A TCP transfer has no UDP super-frames; runs of datagrams need both ends' help.
+			if off == "" && (engaged["dev_gso"] == 0 || engaged["udp_gso"] == 0 || engaged["udp_gro"] == 0) {
+				t.Errorf("offloads were not engaged: %v", engaged)
+			}
+		})
+	}
+}
+
+// A name that is no offload's is said to be none, and changes nothing.
+func TestOffloadSwitchUnknown(t *testing.T) {
+	a, _ := connect(t, pairing{user, user}, underlay4, func(a, _ *spec) { a.Env = append(a.Env, "WEFT_OFFLOAD_OFF=tso") })
+	if log := a.weft.log(); !strings.Contains(log, `tso\" is unknown`) {
+		t.Errorf("the log says %s", log)
+	}
+	if show := a.weft.must("link", "show", "vxlan0"); strings.Contains(show, "off (") {
+		t.Errorf("link show says %s", show)
+	}
+}
