@@ -50,6 +50,21 @@ func NewHost(name string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", name, err)
 	}
+	return hostIn(ns, name)
+}
+
+// OpenHost makes a host of a namespace that is there, such as one that `ip
+// netns add` made, by the path of its file.
+func OpenHost(name, path string) (*Host, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", name, err)
+	}
+	return hostIn(ns, name)
+}
+
+// hostIn takes a namespace over.
+func hostIn(ns netns.NsHandle, name string) (*Host, error) {
 	h := &Host{Name: name, ns: ns, calls: make(chan func()), quit: make(chan struct{}), served: make(chan struct{})}
 	if err := h.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host %s: %w", name, err), ns.Close())
