@@ -68,13 +68,15 @@ var options4 = []socketOption{
 }
 
 // options6 do so for IPv6: beside an IPv4 socket on the same port, never
-// fragmenting, with flow label 0 unless a message says otherwise, and with
-// groups as above.
+// fragmenting, with flow label 0 unless a message says otherwise, with groups
+// as above, and from any source address: unlike over IPv4, the kernel's device
+// sends from one that the host has not, or not yet (tentative).
 var options6 = []socketOption{
 	{"IPV6_V6ONLY", unix.IPV6_V6ONLY, 1},
 	{"IPV6_DONTFRAG", unix.IPV6_DONTFRAG, 1},
 	{"IPV6_AUTOFLOWLABEL", unix.IPV6_AUTOFLOWLABEL, 0},
 	{"IPV6_FLOWINFO_SEND", ipv6FlowinfoSend, 1},
+	{"IPV6_FREEBIND", unix.IPV6_FREEBIND, 1}, // since Linux 4.15
 	{"IPV6_MULTICAST_LOOP", unix.IPV6_MULTICAST_LOOP, 0},
 }
 
