@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/weftnet/weft/dataplane"
 	"github.com/weftnet/weft/internal/control"
@@ -74,10 +75,18 @@ func (d *daemon[L]) flush(req control.Request) control.Response {
 	if err != nil {
 		return control.Failed(err)
 	}
+	if n >= largeFlush {
+		go debug.FreeOSMemory()
+	}
 	resp := control.Done()
 	resp.Count = n
 	return resp
 }
+
+// largeFlush is how many entries leave so much memory behind, 10 MB, that it is
+// worth the work to give it back at once. The runtime would by itself, minutes
+// later.
+const largeFlush = 100_000
 
 // dumpLines is how many entries one line of a dump holds.
 const dumpLines = 2048
