@@ -113,6 +113,3 @@ func tosOf(p gopacket.Packet) int {
 	}
 	return -1
 }
-
-// prefix reads an address with its prefix.
-func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
