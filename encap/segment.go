@@ -16,15 +16,18 @@ const MaxInnerHeader = 256
 // Segments are the frames that a super-frame stands for. It borrows the
 // super-frame's memory: payload is never copied, headers are written anew for
 // each segment into memory of the caller's.
+//
+// Sums of what all segments' headers have in common are made once.
 type Segments struct {
-	frame   []byte
-	layout  Layout
-	size    int    // payload bytes in each segment but the last
-	count   int    // segments
-	id      uint16 // of the first segment's IPv4 header
-	seq     uint32 // of the first segment's TCP header
-	flags   byte   // of the super-frame's TCP header
-	addrSum uint16 // addresses and protocol: the pseudo-header less its length
+	frame  []byte
+	layout Layout
+	size   int    // payload bytes in each segment but the last
+	count  int    // segments
+	id     uint16 // of the first segment's IPv4 header
+	seq    uint32 // of the first segment's TCP header
+	flags  byte   // of the super-frame's TCP header
+	ipSum  uint64 // IPv4 header less length, identification and checksum
+	l4Sum  uint64 // pseudo-header and TCP or UDP header less lengths, checksum, sequence number and flags
 }
 
 // TCP flag bits that change from segment to segment (RFC 9293 §3.1, RFC 3168).
@@ -45,15 +48,39 @@ func CutSuperFrame(p *Packet, l *Layout) (Segments, error) {
 	}
 	payload := l.End - l.Payload
 	s.count = max(1, (payload+s.size-1)/s.size)
-	s.addrSum = partialSum(p, l)
+	s.l4Sum = uint64(partialSum(p, l))
 	if l.Version == 4 {
-		s.id = binary.BigEndian.Uint16(p.Frame[l.L3+4:])
+		s.shareIPv4(p.Frame[l.L3:l.L4])
 	}
 	if l.Proto == protoTCP {
-		s.seq = binary.BigEndian.Uint32(p.Frame[l.L4+4:])
-		s.flags = p.Frame[l.L4+13]
+		s.shareTCP(p.Frame[l.L4:l.Payload])
+	} else {
+		s.l4Sum += uint64(binary.BigEndian.Uint32(p.Frame[l.L4:])) // ports
 	}
 	return s, nil
+}
+
+// shareIPv4 sums up what all IPv4 headers have in common.
+func (s *Segments) shareIPv4(ip []byte) {
+	length, id, sum := binary.BigEndian.Uint16(ip[2:]), binary.BigEndian.Uint16(ip[4:]), binary.BigEndian.Uint16(ip[10:])
+	s.id = id
+	s.ipSum = less(sumIPv4(ip), length, id, sum)
+}
+
+// shareTCP does so for TCP headers.
+func (s *Segments) shareTCP(tcp []byte) {
+	s.seq = binary.BigEndian.Uint32(tcp[4:])
+	s.flags = tcp[13]
+	s.l4Sum += less(Checksum(tcp, 0), uint16(s.seq>>16), uint16(s.seq), uint16(s.flags), binary.BigEndian.Uint16(tcp[16:]))
+}
+
+// less takes words out of a sum. What is left folds to the sum of the rest.
+func less(sum uint16, words ...uint16) uint64 {
+	left := uint64(sum)
+	for _, w := range words {
+		left += uint64(^w)
+	}
+	return left
 }
 
 // partialSum returns the sum of the pseudo-header's addresses and protocol. The
@@ -89,17 +116,23 @@ func (s *Segments) Count() int { return s.count }
 // HeaderLen returns how many bytes of header each segment has.
 func (s *Segments) HeaderLen() int { return s.layout.Payload }
 
+// Payload returns the payload of n segments from i on, which adjoin: a part of
+// the super-frame's memory, not to be written to.
+func (s *Segments) Payload(i, n int) []byte {
+	from := s.layout.Payload + i*s.size
+	to := min(from+n*s.size, s.layout.End)
+	return s.frame[from:to:to]
+}
+
 // Put writes the headers of segment i, complete with all checksums, into
-// header, which has at least HeaderLen bytes, and returns the segment's
-// payload: a part of the super-frame's memory, not to be written to.
+// header, which has at least HeaderLen bytes, and returns the segment's payload
+// as Payload does.
 func (s *Segments) Put(i int, header []byte) (payload []byte) {
 	l := &s.layout
-	from := l.Payload + i*s.size
-	to := min(from+s.size, l.End)
-	payload = s.frame[from:to:to]
+	payload = s.Payload(i, 1)
 	header = header[:l.Payload]
 	copy(header, s.frame)
-	s.putIP(i, header, len(payload))
+	s.putIP(i, header[l.L3:], len(payload))
 	if l.Proto == protoTCP {
 		s.putTCP(i, header[l.L4:], payload)
 	} else {
@@ -108,17 +141,16 @@ func (s *Segments) Put(i int, header []byte) (payload []byte) {
 	return payload
 }
 
-func (s *Segments) putIP(i int, header []byte, payload int) {
-	l := &s.layout
-	ip := header[l.L3:]
+func (s *Segments) putIP(i int, ip []byte, payload int) {
 	length := len(ip) + payload
-	if l.Version == 6 {
+	if s.layout.Version == 6 {
 		binary.BigEndian.PutUint16(ip[4:], uint16(length-ipv6HeaderLen))
 		return
 	}
+	id := s.id + uint16(i)
 	binary.BigEndian.PutUint16(ip[2:], uint16(length))
-	binary.BigEndian.PutUint16(ip[4:], s.id+uint16(i))
-	putIPv4Checksum(ip)
+	binary.BigEndian.PutUint16(ip[4:], id)
+	binary.BigEndian.PutUint16(ip[10:], ^fold(s.ipSum+uint64(uint16(length))+uint64(id)))
 }
 
 func (s *Segments) putTCP(i int, tcp, payload []byte) {
@@ -129,25 +161,20 @@ func (s *Segments) putTCP(i int, tcp, payload []byte) {
 	if i < s.count-1 {
 		flags &^= tcpFIN | tcpPSH // belong to the last byte
 	}
+	seq := s.seq + uint32(i*s.size)
+	sum := s.l4Sum + uint64(len(tcp)+len(payload)) + uint64(seq) + uint64(flags)
 	tcp[13] = flags
-	binary.BigEndian.PutUint32(tcp[4:], s.seq+uint32(i*s.size))
-	binary.BigEndian.PutUint16(tcp[16:], s.sum(tcp, payload, 16))
+	binary.BigEndian.PutUint32(tcp[4:], seq)
+	binary.BigEndian.PutUint16(tcp[16:], ^Checksum(payload, fold(sum)))
 }
 
 func (s *Segments) putUDP(udp, payload []byte) {
-	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)+len(payload)))
-	sum := s.sum(udp, payload, 6)
+	length := len(udp) + len(payload)
+	pseudo := s.l4Sum + uint64(length)
+	sum := ^Checksum(payload, fold(pseudo+uint64(uint16(length))))
 	if sum == 0 {
 		sum = 0xffff // zero means that there is no checksum (RFC 768)
 	}
+	binary.BigEndian.PutUint16(udp[4:], uint16(length))
 	binary.BigEndian.PutUint16(udp[6:], sum)
-}
-
-// sum returns the checksum of an upper-layer header, whose own checksum is at
-// field, and its payload. Headers are of even length, so the two can be summed
-// one after the other.
-func (s *Segments) sum(header, payload []byte, field int) uint16 {
-	header[field], header[field+1] = 0, 0
-	seed := fold(uint64(s.addrSum) + uint64(len(header)+len(payload)))
-	return ^Checksum(payload, Checksum(header, seed))
 }
