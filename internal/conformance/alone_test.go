@@ -17,7 +17,6 @@ type alone struct {
 	peer  *lab.Host
 	wire  *lab.Capture // of the peer's eth0
 	local netip.Addr
-	fence fences
 }
 
 // aloneVNI and alonePort are those of such a link.
