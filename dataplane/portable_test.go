@@ -16,6 +16,7 @@ import (
 
 	"github.com/weftnet/weft/dataplane"
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 func pings(t *testing.T, a, b *end) {
@@ -48,7 +49,7 @@ func TestPortableToKernel(t *testing.T) {
 			pings(t, a, b)
 			before := a.ask(t)
 			transfers(t, a, b)
-			checkWire(t, lab.VXLANs(capture.Stop(), port), u)
+			checkWire(t, dissect.VXLANs(capture.Stop(), port), u)
 			checkFigures(t, before, a.stop(t))
 		})
 	}
@@ -56,7 +57,7 @@ func TestPortableToKernel(t *testing.T) {
 
 // checkWire looks at what the portable end sent: the kernel's device would
 // send the same but for DF and the flow label, which are the system's.
-func checkWire(t *testing.T, seen []*lab.Encapsulated, u underlay) {
+func checkWire(t *testing.T, seen []*dissect.Encapsulated, u underlay) {
 	t.Helper()
 	ports := map[layers.UDPPort]bool{}
 	sent := 0
@@ -71,10 +72,10 @@ func checkWire(t *testing.T, seen []*lab.Encapsulated, u underlay) {
 				t.Fatalf("TTL %d, checksum %#x: %v", ttl, e.UDP.Checksum, e.Outer)
 			case e.Frame.Length > 1500+14:
 				t.Fatalf("frame of %d bytes", e.Frame.Length)
-			case !e.Frame.ChecksumPartial && lab.VerifyChecksums(e.Outer) != nil:
+			case !e.Frame.ChecksumPartial && dissect.VerifyChecksums(e.Outer) != nil:
 				t.Fatalf("outer checksum: %v", e.Outer)
-			case lab.VerifyChecksums(e.Inner) != nil:
-				t.Fatalf("inner checksum: %v: %v", lab.VerifyChecksums(e.Inner), e.Inner)
+			case dissect.VerifyChecksums(e.Inner) != nil:
+				t.Fatalf("inner checksum: %v: %v", dissect.VerifyChecksums(e.Inner), e.Inner)
 			}
 		}
 	}
@@ -84,7 +85,7 @@ func checkWire(t *testing.T, seen []*lab.Encapsulated, u underlay) {
 }
 
 // outer returns the source and TTL of the outer header.
-func outer(e *lab.Encapsulated) (src netip.Addr, ttl uint8) {
+func outer(e *dissect.Encapsulated) (src netip.Addr, ttl uint8) {
 	if e.IPv4 != nil {
 		src, _ = netip.AddrFromSlice(e.IPv4.SrcIP.To4())
 		return src, e.IPv4.TTL
@@ -177,7 +178,7 @@ func TestPortableOuterHeader(t *testing.T) {
 				check(t, a.Ping(innerB[0].Addr(), lab.PingOptions{TOS: tos}).Lost())
 			}
 			var got []uint8
-			for _, e := range lab.VXLANs(capture.Stop(), port) {
+			for _, e := range dissect.VXLANs(capture.Stop(), port) {
 				if src, ttl := outer(e); src == u.a && e.Inner.Layer(layers.LayerTypeICMPv4) != nil {
 					got = append(got, outerTOS(e))
 					if ttl != 9 || e.UDP.SrcPort != 5000 {
@@ -192,7 +193,7 @@ func TestPortableOuterHeader(t *testing.T) {
 	}
 }
 
-func outerTOS(e *lab.Encapsulated) uint8 {
+func outerTOS(e *dissect.Encapsulated) uint8 {
 	if e.IPv4 != nil {
 		return e.IPv4.TOS
 	}
@@ -212,16 +213,16 @@ func TestPortableCongestionMarks(t *testing.T) {
 			capture := lab.TestCapture(t, b.Host, "eth0")
 			check(t, b.Ping(innerA[0].Addr(), lab.PingOptions{TOS: 2, TTL: 77}).Lost())
 			frame, err := capture.Wait(limit, func(f lab.Frame) bool {
-				e, ok := lab.DecodeVXLAN(f, port)
+				e, ok := dissect.DecodeVXLAN(f, port)
 				return ok && f.Outgoing && isMarked(e.Inner.Data())
 			})
 			check(t, err)
-			e, _ := lab.DecodeVXLAN(frame, port)
+			e, _ := dissect.DecodeVXLAN(frame, port)
 			inside := lab.TestCapture(t, a.Host, device)
 			check(t, b.SendUDP(netip.AddrPortFrom(c.b, 40000), netip.AddrPortFrom(c.a, port), e.UDP.Payload, lab.DatagramOptions{TOS: 3}))
 			f, err := inside.Wait(limit, func(f lab.Frame) bool { return isMarked(f.Data) })
 			check(t, err)
-			if ip := f.Packet().Layer(layers.LayerTypeIPv4).(*layers.IPv4); ip.TOS != c.want {
+			if ip := dissect.Packet(f).Layer(layers.LayerTypeIPv4).(*layers.IPv4); ip.TOS != c.want {
 				t.Errorf("inner TOS %d, want %d", ip.TOS, c.want)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // alone is one link in a host, and another host on its wire that stands for
@@ -82,13 +83,13 @@ func (a *alone) deliverFrom(t *testing.T, from, source string) {
 
 // sent sends a frame out of the link's device and returns the datagrams that
 // the peer's wire saw of it, once n of them have come.
-func (a *alone) sent(t *testing.T, n int, frame []byte) (seen []*lab.Encapsulated) {
+func (a *alone) sent(t *testing.T, n int, frame []byte) (seen []*dissect.Encapsulated) {
 	t.Helper()
 	before := len(a.wire.Frames())
 	check(t, a.SendFrame(a.dev, frame))
 	check(t, lab.Eventually(waitLimit, func() error {
 		seen = seen[:0]
-		for _, e := range lab.VXLANs(a.wire.Frames()[before:], alonePort) {
+		for _, e := range dissect.VXLANs(a.wire.Frames()[before:], alonePort) {
 			if slices.Equal(e.Inner.Data(), frame) {
 				seen = append(seen, e)
 			}
@@ -111,7 +112,7 @@ func (a *alone) destinations(t *testing.T, n int, frame []byte) (to []string) {
 	return to
 }
 
-func outerDestination(e *lab.Encapsulated) netip.Addr {
+func outerDestination(e *dissect.Encapsulated) netip.Addr {
 	dst, _ := netip.AddrFromSlice(e.Outer.NetworkLayer().NetworkFlow().Dst().Raw())
 	return dst
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // memberships are the groups that reports on a wire (IGMPv3, RFC 3376; MLDv2,
@@ -24,7 +25,7 @@ func memberships(frames []lab.Frame) (in map[netip.Addr]bool) {
 		}
 	}
 	for _, f := range frames {
-		p := f.Packet()
+		p := dissect.Packet(f)
 		if igmp, ok := p.Layer(layers.LayerTypeIGMP).(*layers.IGMP); ok {
 			for _, r := range igmp.GroupRecords {
 				note(uint8(r.Type), r.MulticastAddress.To4())

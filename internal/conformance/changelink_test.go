@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What may be changed of a link while it runs, and what not: first
@@ -92,7 +93,7 @@ type outerIs struct {
 	label    uint32
 }
 
-func outerOf(e *lab.Encapsulated) outerIs {
+func outerOf(e *dissect.Encapsulated) outerIs {
 	flow := e.Outer.NetworkLayer().NetworkFlow()
 	src, _ := netip.AddrFromSlice(flow.Src().Raw())
 	o := outerIs{src: src.String(), dst: outerDestination(e).String()}

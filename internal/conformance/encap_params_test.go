@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestVXLANEncapParams is encap_params of test_vxlan_mdb.sh, for entries of the
@@ -95,7 +96,7 @@ func (e *encapParams) run(t *testing.T) {
 
 func (s sentAs) holds(id uint16) func(lab.Frame) bool {
 	return func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, s.port)
+		e, ok := dissect.DecodeVXLAN(f, s.port)
 		if !ok || !isEcho(id)(lab.Frame{Data: e.Inner.Data()}) {
 			return false
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The cases of vxlan_bridge_1d.sh about the outer headers.
@@ -23,7 +24,7 @@ func (s *sites) pinged(t *testing.T, g *segment, v6 bool, o lab.PingOptions) []e
 	wire := lab.TestCapture(t, s.far[0], "eth0")
 	check(t, g.h1.Ping(to, o).Lost())
 	var seen []envelope
-	for _, e := range lab.VXLANs(wire.Stop(), s.port) {
+	for _, e := range dissect.VXLANs(wire.Stop(), s.port) {
 		request := isRequest(e.Inner) && slices.Equal(e.Inner.NetworkLayer().NetworkFlow().Dst().Raw(), to.AsSlice())
 		if !request || e.Frame.Outgoing {
 			continue

@@ -13,6 +13,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // broadcast is everyone's address.
@@ -89,7 +90,7 @@ func isEcho(id uint16, tos ...uint8) func(lab.Frame) bool {
 		if !bytes.Contains(f.Data, mark) {
 			return false
 		}
-		p := f.Packet()
+		p := dissect.Packet(f)
 		return isRequest(p) && (len(tos) == 0 || tosOf(p) == int(tos[0]))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What multicast groups do for links.
@@ -48,9 +49,9 @@ func checkTrio(t *testing.T, u lanUnderlay, kinds []kind) {
 		}
 	}
 	for i, at := range arrived {
-		at.await(t, 2*3, func(f lab.Frame) bool { return isRequest(f.Packet()) })
+		at.await(t, 2*3, func(f lab.Frame) bool { return isRequest(dissect.Packet(f)) })
 		at.await(t, 2*3, func(f lab.Frame) bool {
-			return f.Packet().Layer(layers.LayerTypeICMPv4) != nil && !isRequest(f.Packet())
+			return dissect.Packet(f).Layer(layers.LayerTypeICMPv4) != nil && !isRequest(dissect.Packet(f))
 		})
 		for j, far := range l.links {
 			if mac := macOf(t, far.Host, far.dev).String(); i != j {
@@ -109,7 +110,7 @@ func TestGroupTTL(t *testing.T) {
 			wire.await(t, 1, carries(frame))
 			want := max(ttl, 1)
 			wire.await(t, 1, func(f lab.Frame) bool {
-				e, ok := lab.DecodeVXLAN(f, 4789)
+				e, ok := dissect.DecodeVXLAN(f, 4789)
 				return ok && carries(frame)(f) && outerDestination(e) == u.group && hopsOf(e) == want
 			})
 		}
@@ -134,7 +135,7 @@ func TestGroupLearning(t *testing.T) {
 			}
 			near.awaitEntry(t, mac, lines...)
 			to := map[netip.Addr]int{}
-			for _, e := range lab.VXLANs(wire.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(wire.Stop(), 4789) {
 				if !e.Frame.Outgoing && isRequest(e.Inner) {
 					to[outerDestination(e)]++
 				}
@@ -214,7 +215,7 @@ func TestReplication(t *testing.T) {
 // copies counts the datagrams that carry a frame, by where they go.
 func copies(frames []lab.Frame, frame []byte) map[netip.Addr]int {
 	to := map[netip.Addr]int{}
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		if carries(frame)(e.Frame) {
 			to[outerDestination(e)]++
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // reach is one ping of the scripts: from a host of leaf0 to any other, and the
@@ -39,7 +40,7 @@ func (f *fabric) wantReach(t *testing.T, all []reach) {
 // have a size.
 func vnisOf(frames []lab.Frame, size int) map[uint32]bool {
 	vnis := map[uint32]bool{}
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		if len(e.Inner.Data()) == size {
 			vnis[e.VXLAN.VNI] = true
 		}

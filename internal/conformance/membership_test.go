@@ -14,6 +14,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // awaitMembers waits until a host is in a multicast group on eth0, or out of
@@ -140,7 +141,7 @@ func (l *lan) awaitReport(t *testing.T, wire *lab.Capture, first int, want chang
 // reports reads the records of a membership report.
 func reports(f lab.Frame) map[netip.Addr][]change {
 	all := map[netip.Addr][]change{}
-	p := f.Packet()
+	p := dissect.Packet(f)
 	if m, ok := p.Layer(layers.LayerTypeIGMP).(*layers.IGMP); ok {
 		for _, r := range m.GroupRecords {
 			group, _ := netip.AddrFromSlice(r.MulticastAddress.To4())

@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // groupUnderlay is an underlay in which a link floods by a group.
@@ -98,14 +99,14 @@ func (u *groupUnderlay) checkSent(t *testing.T, h1 *lab.Host, wires [2]*tally) {
 	check(t, h1.SendFrame("eth0", e.frame(t)))
 	wires[0].await(t, 1, u.isSent(2))
 	wires[0].await(t, 10, u.isSent(1))
-	wires[1].await(t, 0, func(f lab.Frame) bool { _, ok := lab.DecodeVXLAN(f, 4789); return ok })
+	wires[1].await(t, 0, func(f lab.Frame) bool { _, ok := dissect.DecodeVXLAN(f, 4789); return ok })
 }
 
 // isSent holds for datagrams to the group that have an echo request in them,
 // the group's own MAC address, the link's source address and its TTL.
 func (u *groupUnderlay) isSent(id uint16) func(lab.Frame) bool {
 	return func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		if !ok || !isEcho(id)(lab.Frame{Data: e.Inner.Data()}) || e.VXLAN.VNI != u.vni {
 			return false
 		}
@@ -115,7 +116,7 @@ func (u *groupUnderlay) isSent(id uint16) func(lab.Frame) bool {
 	}
 }
 
-func hopsOf(e *lab.Encapsulated) uint8 {
+func hopsOf(e *dissect.Encapsulated) uint8 {
 	if e.IPv6 != nil {
 		return e.IPv6.HopLimit
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What double_udp_encap.sh and big_tcp_tunnels.sh set up: a link through a link.
@@ -74,9 +75,9 @@ func TestVXLANInVXLAN(t *testing.T) {
 
 // nestedIn counts datagrams that hold another.
 func nestedIn(frames []lab.Frame) (n int) {
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		inside := lab.Frame{Data: e.Inner.Data()}
-		if within, ok := lab.DecodeVXLAN(inside, nestedPort); ok && within.VXLAN.VNI == 40 && e.VXLAN.VNI == 4 {
+		if within, ok := dissect.DecodeVXLAN(inside, nestedPort); ok && within.VXLAN.VNI == 40 && e.VXLAN.VNI == 4 {
 			n++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // carries finds the VXLAN datagrams to any port that hold a frame.
@@ -19,7 +20,7 @@ func carries(frame []byte) func(lab.Frame) bool {
 }
 
 // sourceOf is the outer one.
-func sourceOf(e *lab.Encapsulated) netip.Addr {
+func sourceOf(e *dissect.Encapsulated) netip.Addr {
 	if e.IPv6 != nil {
 		return netip.AddrFrom16([16]byte(e.IPv6.SrcIP))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The cases of Open vSwitch's tests/system-traffic.at and dpif-netdev.at that
@@ -98,7 +99,7 @@ func TestOVSSoftwareFallback(t *testing.T) {
 		_, err := lab.Transfer(o.a.Host, o.b.Host, netip.AddrPortFrom(ovsAddrs[1][0].Addr(), 0), 60_000)
 		check(t, err)
 		full := 0
-		for _, e := range lab.VXLANs(wire.Stop(), 4789) {
+		for _, e := range dissect.VXLANs(wire.Stop(), 4789) {
 			inner, ok := e.Inner.NetworkLayer().(*layers.IPv4)
 			if ok && !e.Frame.Outgoing && e.IPv4.Length == 0x5aa && e.IPv4.Flags == layers.IPv4DontFragment &&
 				e.UDP.Length == 0x596 && e.UDP.Checksum == 0 && inner.Length == 0x578 {
@@ -136,7 +137,7 @@ func TestOVSFragments(t *testing.T) {
 
 // isFragment holds for those of IPv4 and IPv6.
 func isFragment(f lab.Frame) bool {
-	p := f.Packet()
+	p := dissect.Packet(f)
 	if ip, ok := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4); ok {
 		return ip.FragOffset > 0 || ip.Flags&layers.IPv4MoreFragments != 0
 	}
@@ -160,12 +161,12 @@ func TestOVSChecksums(t *testing.T) {
 				_, err = lab.Echo(o.a.Host, o.b.Host, at, []int{1, 600, 1400, 3000})
 				check(t, err)
 			}
-			for _, e := range lab.VXLANs(wire.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(wire.Stop(), 4789) {
 				if e.Frame.Outgoing || e.Inner.NetworkLayer() == nil {
 					continue
 				}
-				check(t, lab.VerifyChecksums(e.Outer))
-				check(t, lab.VerifyChecksums(e.Inner))
+				check(t, dissect.VerifyChecksums(e.Outer))
+				check(t, dissect.VerifyChecksums(e.Inner))
 				for _, l := range e.Inner.Layers() {
 					kinds[l.LayerType().String()]++
 				}

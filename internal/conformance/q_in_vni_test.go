@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The cases of q_in_vni.sh, q_in_vni_ipv6.sh and dual_vxlan_bridge.sh. The
@@ -70,7 +71,7 @@ func TestQInVNI(t *testing.T) {
 // one VNI.
 func wantInVNI(frames []lab.Frame, port uint16, vni uint32, frame []byte, n int) error {
 	seen := 0
-	for _, e := range lab.VXLANs(frames, port) {
+	for _, e := range dissect.VXLANs(frames, port) {
 		if !bytes.Equal(e.Inner.Data(), frame) {
 			continue
 		}

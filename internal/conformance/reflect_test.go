@@ -12,6 +12,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What a link that is a port of a bridge answers to packets that the underlay
@@ -211,7 +212,7 @@ func TestReflectedNot(t *testing.T) {
 // fragments counts those of IPv4 packets that came in.
 func fragments(frames []lab.Frame) (n int) {
 	for _, f := range frames {
-		ip, _ := f.Packet().NetworkLayer().(*layers.IPv4)
+		ip, _ := dissect.Packet(f).NetworkLayer().(*layers.IPv4)
 		if !f.Outgoing && ip != nil && (ip.FragOffset > 0 || ip.Flags&layers.IPv4MoreFragments != 0) {
 			n++
 		}
@@ -333,7 +334,7 @@ func (r *reflecting) datagramOf(t *testing.T, frame []byte) []byte {
 	t.Helper()
 	check(t, r.pod.SendFrame("eth0", frame))
 	f, err := r.wire.Wait(waitLimit, func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, alonePort)
+		e, ok := dissect.DecodeVXLAN(f, alonePort)
 		return ok && bytes.Equal(e.Inner.Data(), frame)
 	})
 	check(t, err)

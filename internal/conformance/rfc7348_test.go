@@ -12,6 +12,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What RFC 7348 wants of a VTEP, with the profile of that name, row by row.
@@ -44,7 +45,7 @@ func (s *standard) frame() []byte {
 }
 
 // one sends a frame and returns its datagram.
-func (s *standard) one(t *testing.T, frame []byte) *lab.Encapsulated {
+func (s *standard) one(t *testing.T, frame []byte) *dissect.Encapsulated {
 	t.Helper()
 	return s.sent(t, 1, frame)[0]
 }
@@ -229,7 +230,7 @@ func checkStandardChecksum(t *testing.T, v6 bool) {
 	if e.UDP.Checksum == 0 {
 		t.Error("no checksum")
 	}
-	check(t, lab.VerifyChecksums(e.Outer))
+	check(t, dissect.VerifyChecksums(e.Outer))
 }
 
 func checkStandardGroup(t *testing.T, v6 bool) {

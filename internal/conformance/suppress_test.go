@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestBridgeNeighSuppress is test_bridge_neigh_suppress.sh as far as it is
@@ -46,10 +47,10 @@ func (s *sites) solicit(t *testing.T, g *segment, addr netip.Addr) (answered, ou
 	check(t, g.h1.SendFrame("eth0", solicitation(t, source, g.net.address(addr.Is6(), 1), addr)))
 	s.fences.pass(t, g.h1, "eth0", g.tallies[:]...)
 	for _, f := range asked.Stop() {
-		out = out || asksFor(f.Packet(), addr)
+		out = out || asksFor(dissect.Packet(f), addr)
 	}
 	s.fences.pass(t, g.h2, "eth0", answers)
-	return answers.count(func(f lab.Frame) bool { return answersFor(f.Packet(), addr) }) > 0, out
+	return answers.count(func(f lab.Frame) bool { return answersFor(dissect.Packet(f), addr) }) > 0, out
 }
 
 // solicitation is the ARP request or neighbour solicitation for an address.

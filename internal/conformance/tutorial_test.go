@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The second half of the tutorial of which interop.TestSeed follows the first:
@@ -194,7 +195,7 @@ func checkFloodToGroup(t *testing.T, wire *lab.Capture, from string) {
 	toAll, toOne := 0, 0
 	_, err := wire.Wait(waitLimit, isPingOf(from, 2))
 	check(t, err)
-	for _, e := range lab.VXLANs(wire.Frames(), 4789) {
+	for _, e := range dissect.VXLANs(wire.Frames(), 4789) {
 		if e.IPv4 == nil || e.IPv4.SrcIP.String() != from {
 			continue
 		}
@@ -219,7 +220,7 @@ func checkFloodToGroup(t *testing.T, wire *lab.Capture, from string) {
 // isPingOf finds a VTEP's echo request with a sequence number.
 func isPingOf(vtep string, seq uint16) func(lab.Frame) bool {
 	return func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		if !ok || e.IPv4 == nil || e.IPv4.SrcIP.String() != vtep {
 			return false
 		}
@@ -232,7 +233,7 @@ func isPingOf(vtep string, seq uint16) func(lab.Frame) bool {
 // have left it.
 func checkStaysLocal(t *testing.T, wire *lab.Capture) {
 	t.Helper()
-	for _, e := range lab.VXLANs(wire.Frames(), 4789) {
+	for _, e := range dissect.VXLANs(wire.Frames(), 4789) {
 		if ip, ok := e.Inner.Layer(layers.LayerTypeIPv4).(*layers.IPv4); ok && ip.SrcIP.String() == "192.168.1.11" {
 			t.Errorf("a packet from ns1 to ns0 went out: %v", e.Inner)
 		}

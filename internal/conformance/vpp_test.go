@@ -13,6 +13,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The cases of VPP's test/test_vxlan.py and test/test_vxlan6.py. There a
@@ -80,12 +81,12 @@ func (v *vpp) receive(t *testing.T, from netip.Addr, vni uint32, frame []byte) {
 }
 
 // encapsulated sends a frame and returns the one datagram that it becomes.
-func (v *vpp) encapsulated(t *testing.T, frame []byte) *lab.Encapsulated {
+func (v *vpp) encapsulated(t *testing.T, frame []byte) *dissect.Encapsulated {
 	t.Helper()
 	check(t, v.SendFrame(v.dev, frame))
 	f, err := v.wire.Wait(waitLimit, func(f lab.Frame) bool { return !f.Outgoing && carries(frame)(f) })
 	check(t, err)
-	e, ok := lab.DecodeVXLAN(f, v.port)
+	e, ok := dissect.DecodeVXLAN(f, v.port)
 	if !ok {
 		t.Fatalf("not a datagram to port %d: % x", v.port, f.Data)
 	}
@@ -116,7 +117,7 @@ func TestVPPEncap(t *testing.T) {
 		if e.UDP.Checksum == 0 {
 			t.Error("no UDP checksum, which is the default of the kernel's device")
 		}
-		check(t, lab.VerifyChecksums(e.Outer))
+		check(t, dissect.VerifyChecksums(e.Outer))
 		if !slices.Equal(e.Inner.Data(), frame) {
 			t.Errorf("the frame became % x", e.Inner.Data())
 		}
@@ -150,7 +151,7 @@ func TestVPPEncapBigPacket(t *testing.T) {
 // fragmentsOf counts those of IPv4 packets.
 func fragmentsOf(frames []lab.Frame) (n int) {
 	for _, f := range frames {
-		ip, ok := f.Packet().Layer(layers.LayerTypeIPv4).(*layers.IPv4)
+		ip, ok := dissect.Packet(f).Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 		if ok && (ip.FragOffset > 0 || ip.Flags&layers.IPv4MoreFragments != 0) {
 			n++
 		}
@@ -201,7 +202,7 @@ func (v *vpp) wantCopies(t *testing.T, want map[netip.Addr]int) {
 	check(t, v.SendFrame(v.dev, frame))
 	check(t, lab.Eventually(waitLimit, func() error {
 		got := map[netip.Addr]int{}
-		for _, e := range lab.VXLANs(v.wire.Frames(), v.port) {
+		for _, e := range dissect.VXLANs(v.wire.Frames(), v.port) {
 			if slices.Equal(e.Inner.Data(), frame) {
 				got[outerDestination(e)]++
 			}

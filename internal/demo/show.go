@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 const (
@@ -139,7 +140,7 @@ func showPacket(s *scene) error {
 	if err := s.user.Ping(pairs[0].kernel.Addr(), lab.PingOptions{Size: 18}).Lost(); err != nil {
 		return err
 	}
-	for _, e := range lab.VXLANs(capture.Stop(), pairs[0].port) {
+	for _, e := range dissect.VXLANs(capture.Stop(), pairs[0].port) {
 		if len(e.Inner.Layers()) < 3 {
 			continue // ARP
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // kinds are the two that tables here are held against; the kernel's device is
@@ -86,15 +87,15 @@ func (a *alone) forge(t *testing.T, payload []byte, o lab.DatagramOptions) {
 }
 
 // sent waits for frames on the wire and returns the datagram of each.
-func (a *alone) sent(t *testing.T, frames ...[]byte) []*lab.Encapsulated {
+func (a *alone) sent(t *testing.T, frames ...[]byte) []*dissect.Encapsulated {
 	t.Helper()
-	found := map[string]*lab.Encapsulated{}
+	found := map[string]*dissect.Encapsulated{}
 	for _, f := range frames {
 		found[string(f)] = nil
 	}
 	missing := len(found)
 	_, err := a.wire.Wait(waitLimit, func(f lab.Frame) bool {
-		if e, ok := lab.DecodeVXLAN(f, a.port); ok {
+		if e, ok := dissect.DecodeVXLAN(f, a.port); ok {
 			if had, wanted := found[string(e.Inner.Data())]; wanted && had == nil {
 				found[string(e.Inner.Data())] = e
 				missing--
@@ -105,7 +106,7 @@ func (a *alone) sent(t *testing.T, frames ...[]byte) []*lab.Encapsulated {
 	if err != nil {
 		t.Fatalf("%d of %d frames are not on the wire: %v", missing, len(frames), err)
 	}
-	all := make([]*lab.Encapsulated, len(frames))
+	all := make([]*dissect.Encapsulated, len(frames))
 	for i, f := range frames {
 		all[i] = found[string(f)]
 	}

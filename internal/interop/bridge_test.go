@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestPodsOnABridge puts the link into a bridge with containers' wires: two of
@@ -26,7 +27,7 @@ func TestPodsOnABridge(t *testing.T) {
 			check(t, first.Ping(far, lab.PingOptions{Count: 3}).Lost())
 			check(t, first.Ping(far, lab.PingOptions{Size: 1422, DF: true}).Lost())
 			requests := map[string]int{}
-			for _, e := range lab.VXLANs(capture.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(capture.Stop(), 4789) {
 				icmp, ok := e.Inner.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
 				if ok && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest {
 					requests[e.Inner.NetworkLayer().NetworkFlow().Dst().String()]++

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What plain ip does to weft's device is followed.
@@ -123,7 +124,7 @@ func TestMTUChange(t *testing.T) {
 			t.Errorf("mtu %d: a ping of one byte more left the host", mtu)
 		}
 		largest := 0
-		for _, e := range lab.VXLANs(wire.Stop(), 4789) {
+		for _, e := range dissect.VXLANs(wire.Stop(), 4789) {
 			if outerSource(e) == underlay4.b {
 				largest = max(largest, len(e.Inner.Data())-14)
 			}
@@ -139,7 +140,7 @@ func TestMTUChange(t *testing.T) {
 func checkReceived(t *testing.T, frames []lab.Frame, from netip.Addr) {
 	t.Helper()
 	for _, f := range frames {
-		p := f.Packet()
+		p := dissect.Packet(f)
 		ip, ok := p.NetworkLayer().(*layers.IPv4)
 		if ok && p.Layer(layers.LayerTypeTCP) != nil && ip.SrcIP.Equal(from.AsSlice()) && f.Length > 500 {
 			return

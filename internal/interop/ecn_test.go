@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // refused stands in ecnTable for a frame that is dropped.
@@ -103,11 +104,11 @@ func (a *alone) markedFrames(t *testing.T) (found [16]lab.Frame) {
 
 func checkECN(t *testing.T, f lab.Frame, want uint8) {
 	t.Helper()
-	p := f.Packet()
+	p := dissect.Packet(f)
 	if got, ok := innerTOS(p); !ok || got != want {
 		t.Errorf("TOS %#x came out, want %#x", got, want)
 	}
-	if err := lab.VerifyChecksums(p); err != nil {
+	if err := dissect.VerifyChecksums(p); err != nil {
 		t.Errorf("with TOS %#x: %v", want, err)
 	}
 }

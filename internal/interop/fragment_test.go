@@ -7,6 +7,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestOuterFragments has links whose MTU is above what the wire carries: over
@@ -24,7 +25,7 @@ func TestOuterFragments(t *testing.T) {
 			check(t, a.Ping(b.addr, lab.PingOptions{Size: 2900}).Lost())
 			seen := map[bool]int{} // fragments, by direction
 			for _, f := range wire.Stop() {
-				ip, _ := f.Packet().NetworkLayer().(*layers.IPv4)
+				ip, _ := dissect.Packet(f).NetworkLayer().(*layers.IPv4)
 				if ip != nil && (ip.FragOffset > 0 || ip.Flags&layers.IPv4MoreFragments != 0) {
 					seen[f.Outgoing]++
 				}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // innerKind is a kind of frame as TTL, TOS and DF are inherited from it.
@@ -119,7 +120,7 @@ type outerIP struct {
 	df       bool
 }
 
-func outerIPOf(e *lab.Encapsulated) outerIP {
+func outerIPOf(e *dissect.Encapsulated) outerIP {
 	if e.IPv6 != nil {
 		return outerIP{ttl: e.IPv6.HopLimit, tos: e.IPv6.TrafficClass}
 	}

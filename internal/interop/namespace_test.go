@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // in is weft run in another host with the same run directory, as on one
@@ -43,7 +44,7 @@ func TestMove(t *testing.T) {
 			check(t, pod.Ping(b.addr, lab.PingOptions{Count: 3}).Lost())
 			check(t, b.Ping(a.addr, lab.PingOptions{Count: 3}).Lost())
 			addDecoy(t, a.Host, pod)
-			if seen := lab.VXLANs(capture.Stop(), 4789); len(seen) < 12 {
+			if seen := dissect.VXLANs(capture.Stop(), 4789); len(seen) < 12 {
 				t.Errorf("%d datagrams on the wire of the namespace where the link was made", len(seen))
 			}
 			checkMoved(t, a.weft, there)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestOuterHeaders looks at every byte that a link with no words of its own
@@ -25,7 +26,7 @@ func TestOuterHeaders(t *testing.T) {
 					check(t, a.Ping(innerB[i].Addr(), lab.PingOptions{Count: 5, Size: 1000}).Lost())
 					check(t, b.Ping(innerA[i].Addr(), lab.PingOptions{Count: 5}).Lost())
 				}
-				seen := lab.VXLANs(capture.Stop(), 4789)
+				seen := dissect.VXLANs(capture.Stop(), 4789)
 				if len(seen) < 40 {
 					t.Errorf("%d datagrams seen, want 40 for 20 pings at least", len(seen))
 				}
@@ -41,7 +42,7 @@ func TestOuterHeaders(t *testing.T) {
 }
 
 // checkOuter says what is wrong with a datagram that b's eth0 saw.
-func checkOuter(e *lab.Encapsulated, u underlay) error {
+func checkOuter(e *dissect.Encapsulated, u underlay) error {
 	if want := []byte{0x08, 0, 0, 0, 0, 0, 0x05, 0}; !bytes.Equal(e.Header, want) {
 		return fmt.Errorf("VXLAN header % x, want % x", e.Header, want)
 	}
@@ -65,13 +66,13 @@ func checkOuter(e *lab.Encapsulated, u underlay) error {
 	if e.UDP.Checksum == 0 || e.Frame.ChecksumPartial {
 		return fmt.Errorf("UDP checksum %#x, partial %v, want a whole one", e.UDP.Checksum, e.Frame.ChecksumPartial)
 	}
-	if err := lab.VerifyChecksums(e.Outer); err != nil {
+	if err := dissect.VerifyChecksums(e.Outer); err != nil {
 		return err
 	}
 	return checkOuterIP(e)
 }
 
-func checkOuterIP(e *lab.Encapsulated) error {
+func checkOuterIP(e *dissect.Encapsulated) error {
 	if ip := e.IPv6; ip != nil {
 		if ip.HopLimit != 64 || ip.TrafficClass != 0 || ip.FlowLabel != 0 || ip.NextHeader != layers.IPProtocolUDP {
 			return fmt.Errorf("want hop limit 64, traffic class 0, flow label 0, and UDP next")
@@ -87,7 +88,7 @@ func checkOuterIP(e *lab.Encapsulated) error {
 
 // ids wants IPv4 identifications that are not 0, which may come up once in
 // 65536 datagrams: a packet that may be fragmented needs one.
-func ids(seen []*lab.Encapsulated) error {
+func ids(seen []*dissect.Encapsulated) error {
 	zero := 0
 	for _, e := range seen {
 		if e.IPv4 != nil && e.IPv4.Id == 0 {
@@ -101,7 +102,7 @@ func ids(seen []*lab.Encapsulated) error {
 }
 
 // outerAddrs are the addresses of the IP header around a datagram.
-func outerAddrs(e *lab.Encapsulated) (src, dst netip.Addr) {
+func outerAddrs(e *dissect.Encapsulated) (src, dst netip.Addr) {
 	if e.IPv6 != nil {
 		return addrOf(e.IPv6.SrcIP), addrOf(e.IPv6.DstIP)
 	}
@@ -172,11 +173,11 @@ func TestNextHop(t *testing.T) {
 			addVTEP(t, h, k, spec{VXLAN: lab.VXLAN{Name: "vxlan0", ID: 5, Port: 8472, Remote: far, Dev: "eth0"}})
 			capture := lab.TestCapture(t, router, "eth0")
 			check(t, h.SendFrame("vxlan0", ether(1, typeLocal, nil)))
-			f, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := lab.DecodeVXLAN(f, 8472); return ok })
+			f, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := dissect.DecodeVXLAN(f, 8472); return ok })
 			check(t, err)
 			d, err := router.Device("eth0")
 			check(t, err)
-			e, _ := lab.DecodeVXLAN(f, 8472)
+			e, _ := dissect.DecodeVXLAN(f, 8472)
 			_, dst := outerAddrs(e)
 			if !bytes.Equal(f.Data[:6], d.MAC) || dst != far {
 				t.Errorf("sent to %v at % x, want %v at %v", dst, f.Data[:6], far, d.MAC)

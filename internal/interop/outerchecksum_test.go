@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestNoOuterChecksum switches the outer checksum off at one end or both, and
@@ -36,11 +37,11 @@ func TestNoOuterChecksum(t *testing.T) {
 				check(t, a.SendFrame(a.link, frame))
 				f, err := wire.Wait(waitLimit, carries(frame))
 				check(t, err)
-				e, _ := lab.DecodeVXLAN(f, 4789)
+				e, _ := dissect.DecodeVXLAN(f, 4789)
 				if zero := e.UDP.Checksum == 0; zero != c.tx {
 					t.Errorf("checksum %#x on the wire", e.UDP.Checksum)
 				}
-				check(t, lab.VerifyChecksums(e.Outer))
+				check(t, dissect.VerifyChecksums(e.Outer))
 				if c.taken {
 					_, err := link.Wait(waitLimit, isFrame(frame))
 					check(t, err)
@@ -76,7 +77,7 @@ func checkZeroRefused(t *testing.T, b *vtep, before figures, link *lab.Capture, 
 // carries finds the datagram with a frame inside.
 func carries(frame []byte) func(lab.Frame) bool {
 	return func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		return ok && bytes.Equal(e.Inner.Data(), frame)
 	}
 }

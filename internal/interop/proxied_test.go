@@ -16,6 +16,7 @@ import (
 	"github.com/weftnet/weft/dataplane"
 	"github.com/weftnet/weft/internal/control"
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 	"github.com/weftnet/weft/routetable"
 )
 
@@ -154,7 +155,7 @@ func (p *proxied) pass(t *testing.T, frame []byte, to net.HardwareAddr) (answers
 			answers = append(answers, f.Data)
 		}
 	}
-	for _, e := range lab.VXLANs(p.wire.Frames(), p.port) {
+	for _, e := range dissect.VXLANs(p.wire.Frames(), p.port) {
 		forwarded = forwarded || bytes.Equal(e.Inner.Data(), frame)
 	}
 	return answers, forwarded

@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // refusedDatagrams are those that a link drops, and where they count.
@@ -118,7 +119,7 @@ func TestRefusedDatagrams(t *testing.T) {
 func checkNoICMP(t *testing.T, c *lab.Capture) {
 	t.Helper()
 	for _, f := range c.Frames() {
-		p := f.Packet()
+		p := dissect.Packet(f)
 		if icmp, _ := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); isICMPError(p) || icmp != nil && icmp.TypeCode.Type() < 128 {
 			t.Errorf("an ICMP error: %v", p)
 		}

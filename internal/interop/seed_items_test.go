@@ -11,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // Things that the tutorial says beside its lines.
@@ -23,7 +24,7 @@ func TestRemoteIsWhereAllGoes(t *testing.T) {
 			capture := lab.TestCapture(t, b.Host, "eth0")
 			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 			broadcast, unicast := 0, 0
-			for _, e := range lab.VXLANs(capture.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(capture.Stop(), 4789) {
 				if outerSource(e) != underlay4.a {
 					continue
 				}
@@ -108,7 +109,7 @@ func TestOverhead(t *testing.T) {
 			capture := lab.TestCapture(t, b.Host, "eth0")
 			check(t, a.Ping(b.addr, lab.PingOptions{Size: 18}).Lost())
 			pings := 0
-			for _, e := range lab.VXLANs(capture.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(capture.Stop(), 4789) {
 				if e.Inner.Layer(layers.LayerTypeICMPv4) == nil {
 					continue
 				}

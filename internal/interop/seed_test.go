@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The tutorial's lines for its two machines. Where the link is weft's, the
@@ -190,7 +191,7 @@ func checkSeedPing(t *testing.T, a, b *lab.Host) {
 	if !errors.Is(r.Err, unix.EMSGSIZE) || r.Received != 0 {
 		t.Errorf("ping -s 1423 -M do: %+v, want EMSGSIZE", r)
 	}
-	for _, e := range lab.VXLANs(capture.Stop(), 4789) {
+	for _, e := range dissect.VXLANs(capture.Stop(), 4789) {
 		if e.Inner.Layer(layers.LayerTypeICMPv4) != nil {
 			t.Errorf("ping -s 1423 -M do sent %v", e.Inner)
 		}
@@ -205,10 +206,10 @@ func checkSeedCapture(t *testing.T, a, b *lab.Host) {
 	check(t, b.Ping(netip.MustParseAddr("10.20.1.2"), lab.PingOptions{Count: 2}).Lost())
 	capture.Stop()
 	file := filepath.Join(t.TempDir(), "linux-vxlan.cap")
-	check(t, capture.WritePcap(file))
+	check(t, dissect.WritePcap(capture, file))
 	requests, replies := 0, 0
 	for _, f := range readPcap(t, file) {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		if !ok {
 			continue
 		}

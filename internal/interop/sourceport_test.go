@@ -13,6 +13,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // Source ports that 64 flows have to meet, and how many flows that is.
@@ -35,7 +36,7 @@ func TestSourcePortsOfTraffic(t *testing.T) {
 				check(t, a.Ping(to, lab.PingOptions{Count: 20}).Lost())
 				_, err := lab.Transfer(a.Host, b.Host, netip.AddrPortFrom(to, 0), 1<<20)
 				check(t, err)
-				seen := lab.VXLANs(capture.Stop(), 4789)
+				seen := dissect.VXLANs(capture.Stop(), 4789)
 				several := sourcePorts(seen, false, layers.LayerTypeUDP)
 				if len(several) < manyPorts {
 					t.Errorf("%d flows have %d source ports, want %d at least", manyFlows, len(several), manyPorts)
@@ -72,7 +73,7 @@ func sendFlows(t *testing.T, from *lab.Host, to netip.Addr, n int) {
 
 // sourcePorts are the outer source ports of datagrams that went one way and
 // have a layer inside; back is away from the capturing host.
-func sourcePorts(seen []*lab.Encapsulated, back bool, has gopacket.LayerType) []uint16 {
+func sourcePorts(seen []*dissect.Encapsulated, back bool, has gopacket.LayerType) []uint16 {
 	ports := map[uint16]bool{}
 	for _, e := range seen {
 		if e.Frame.Outgoing == back && e.Inner.Layer(has) != nil && !isICMPError(e.Inner) {
@@ -174,7 +175,7 @@ func TestSourcePortsAroundListener(t *testing.T) {
 					check(t, a.Ping(innerB[i].Addr(), lab.PingOptions{Count: 3}).Lost())
 					check(t, b.Ping(innerA[i].Addr(), lab.PingOptions{Count: 3}).Lost())
 				}
-				seen := lab.VXLANs(capture.Stop(), 4789)
+				seen := dissect.VXLANs(capture.Stop(), 4789)
 				if got, want := sourcePorts(seen, false, layers.LayerTypeUDP), []uint16{4786, 4787, 4788, 4789, 4790, 4791}; !slices.Equal(got, want) {
 					t.Errorf("source ports %v, want %v", got, want)
 				}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // What the kernel's device sends over a veth with offloads is nothing that a
@@ -66,7 +67,7 @@ func TestPartialChecksum(t *testing.T) {
 				// Twice there and back: what ends a connection has passed by then.
 				check(t, a.Ping(b.addr, lab.PingOptions{Count: 2}).Lost())
 				seen := map[string]int{}
-				for _, e := range lab.VXLANs(wire.Stop(), 4789) {
+				for _, e := range dissect.VXLANs(wire.Stop(), 4789) {
 					if outerSource(e) == u.a && isPartial(e.Inner) {
 						seen[flowName(e.Inner)]++
 					}
@@ -97,12 +98,12 @@ func checkInside(t *testing.T, frames []lab.Frame, want map[string]int, word str
 		if f.Outgoing {
 			continue
 		}
-		p := f.Packet()
+		p := dissect.Packet(f)
 		switch {
 		case f.ChecksumPartial:
 			marked[flowName(p)]++
-		case lab.VerifyChecksums(p) != nil:
-			t.Errorf("%v: %v", p, lab.VerifyChecksums(p))
+		case dissect.VerifyChecksums(p) != nil:
+			t.Errorf("%v: %v", p, dissect.VerifyChecksums(p))
 		}
 	}
 	for flow, n := range want {
@@ -149,7 +150,7 @@ func TestSuperFrame(t *testing.T) {
 // largestInner returns the size of the largest IP packet that one VXLAN
 // datagram from an address carried, by that packet's own header.
 func largestInner(frames []lab.Frame, from netip.Addr) (largest int) {
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		size := 0
 		switch ip := e.Inner.NetworkLayer().(type) {
 		case *layers.IPv4:
@@ -173,7 +174,7 @@ func largestReceived(t *testing.T, frames []lab.Frame) (largest int) {
 			continue
 		}
 		largest = max(largest, f.Length)
-		if err := lab.VerifyChecksums(f.Packet()); err != nil && !f.ChecksumPartial {
+		if err := dissect.VerifyChecksums(dissect.Packet(f)); err != nil && !f.ChecksumPartial {
 			t.Fatalf("a frame of %d bytes: %v", f.Length, err)
 		}
 	}

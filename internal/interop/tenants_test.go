@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // another makes one more link in a VTEP's host, of the same kind.
@@ -75,7 +76,7 @@ func TestBothUnderlays(t *testing.T) {
 			check(t, a.Ping(b.addr, lab.PingOptions{Count: 3, Size: 100}).Lost())
 			check(t, a.Ping(b6.addr, lab.PingOptions{Count: 3, Size: 200}).Lost())
 			check(t, b.Ping(a6.addr, lab.PingOptions{Count: 3, Size: 200}).Lost())
-			for _, e := range lab.VXLANs(capture.Stop(), 4789) {
+			for _, e := range dissect.VXLANs(capture.Stop(), 4789) {
 				switch n := len(e.Inner.Data()); {
 				case n == 14+20+8+100 && e.IPv4 == nil, n == 14+20+8+200 && e.IPv6 == nil:
 					t.Errorf("%d bytes went over the other underlay: %v", n, e.Outer)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 var underlays = []underlay{underlay4, underlay6}
@@ -131,7 +132,7 @@ func checkTransferWire(t *testing.T, c *lab.Capture, a, b *vtep, u underlay, mod
 	t.Helper()
 	seen := map[netip.Addr]int{}
 	for _, f := range c.Stop() {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		if !ok {
 			continue
 		}
@@ -160,15 +161,15 @@ func checkTransferWire(t *testing.T, c *lab.Capture, a, b *vtep, u underlay, mod
 
 // checkSum wants right checksums inside, and outside too where the wire has
 // them finished.
-func checkSum(t *testing.T, e *lab.Encapsulated, outerToo bool) {
+func checkSum(t *testing.T, e *dissect.Encapsulated, outerToo bool) {
 	t.Helper()
-	if err := lab.VerifyChecksums(e.Inner); err != nil {
+	if err := dissect.VerifyChecksums(e.Inner); err != nil {
 		t.Fatalf("inner %v: %v", e.Inner, err)
 	}
 	if !outerToo {
 		return
 	}
-	if err := lab.VerifyChecksums(e.Outer); err != nil {
+	if err := dissect.VerifyChecksums(e.Outer); err != nil {
 		t.Fatalf("outer %v: %v", e.Outer, err)
 	}
 	if e.UDP.Checksum == 0 {
@@ -176,7 +177,7 @@ func checkSum(t *testing.T, e *lab.Encapsulated, outerToo bool) {
 	}
 }
 
-func outerSource(e *lab.Encapsulated) netip.Addr {
+func outerSource(e *dissect.Encapsulated) netip.Addr {
 	ip := e.Outer.NetworkLayer().NetworkFlow().Src().Raw()
 	addr, _ := netip.AddrFromSlice(ip)
 	return addr

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // run is what one call with UDP_SEGMENT sends: bytes in datagrams of a size,
@@ -76,7 +77,7 @@ func segmentRuns(t *testing.T, p pairing) {
 func checkSuperDatagrams(t *testing.T, frames []lab.Frame, a, b *vtep, mode wireMode) {
 	t.Helper()
 	whole := map[netip.Addr]bool{}
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		udp, ok := e.Inner.Layer(layers.LayerTypeUDP).(*layers.UDP)
 		if ok && !mode.joined(e.Frame) && len(e.UDP.Payload) > 1500 && int(udp.Length)+20+14+8 >= len(e.UDP.Payload) {
 			whole[outerSource(e)] = true

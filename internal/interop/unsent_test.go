@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // unsent is a link that does not send some frames.
@@ -87,7 +88,7 @@ func TestUnsentFrames(t *testing.T) {
 						t.Errorf("%d packets, %d bytes count as sent", now.txPackets-before.txPackets, now.txBytes-before.txBytes)
 					}
 					for _, f := range a.wire.Stop() {
-						if p := f.Packet(); p.Layer(layers.LayerTypeARP) == nil && p.Layer(layers.LayerTypeICMPv6) == nil {
+						if p := dissect.Packet(f); p.Layer(layers.LayerTypeARP) == nil && p.Layer(layers.LayerTypeICMPv6) == nil {
 							t.Errorf("on the wire: %v", p) // a fragment would be here too
 						}
 					}
@@ -118,7 +119,7 @@ func TestUnsentAmongSent(t *testing.T) {
 					want.kernel = []string{"tx_errors", "tx_aborted_errors"}
 				}
 				a.dropped(t, before, want, len(small))
-				seen := lab.VXLANs(a.wire.Stop(), a.port)
+				seen := dissect.VXLANs(a.wire.Stop(), a.port)
 				if len(seen) != len(small) {
 					t.Fatalf("%d datagrams on the wire, want %d", len(seen), len(small))
 				}

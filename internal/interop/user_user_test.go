@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // Tests named TestUserUser… have weft at both ends: they run on a kernel that
@@ -20,7 +21,7 @@ func TestUserUserPing(t *testing.T) {
 					check(t, a.Ping(innerB[i].Addr(), lab.PingOptions{Count: 3, Size: 1000}).Lost())
 					check(t, b.Ping(innerA[i].Addr(), lab.PingOptions{Count: 3, Size: 1000}).Lost())
 				}
-				if seen := lab.VXLANs(capture.Stop(), 4789); len(seen) < 24 {
+				if seen := dissect.VXLANs(capture.Stop(), 4789); len(seen) < 24 {
 					t.Errorf("%d VXLAN datagrams on the wire, want 24 at least", len(seen))
 				}
 			})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestVNI has the least and the largest VNI, and some whose bytes differ, on
@@ -26,7 +27,7 @@ func TestVNI(t *testing.T) {
 				capture := lab.TestCapture(t, b.Host, "eth0")
 				check(t, a.Ping(b.addr, lab.PingOptions{Count: 3}).Lost())
 				check(t, b.Ping(a.addr, lab.PingOptions{Count: 3}).Lost())
-				seen := lab.VXLANs(capture.Stop(), c.port)
+				seen := dissect.VXLANs(capture.Stop(), c.port)
 				if len(seen) < 12 {
 					t.Errorf("%d datagrams on port %d, want 12 at least", len(seen), c.port)
 				}
@@ -70,8 +71,8 @@ func TestDefaultPort(t *testing.T) {
 	check(t, a.SetUp("vxlan0"))
 	capture := lab.TestCapture(t, b, "eth0")
 	check(t, a.Ping(innerB[0].Addr(), lab.PingOptions{}).Lost())
-	if seen := capture.Stop(); len(lab.VXLANs(seen, 8472)) < 4 || len(lab.VXLANs(seen, 4789)) > 0 {
-		t.Errorf("%d datagrams on port 8472, %d on 4789", len(lab.VXLANs(seen, 8472)), len(lab.VXLANs(seen, 4789)))
+	if seen := capture.Stop(); len(dissect.VXLANs(seen, 8472)) < 4 || len(dissect.VXLANs(seen, 4789)) > 0 {
+		t.Errorf("%d datagrams on port 8472, %d on 4789", len(dissect.VXLANs(seen, 8472)), len(dissect.VXLANs(seen, 4789)))
 	}
 }
 
@@ -130,7 +131,7 @@ func TestWrongPort(t *testing.T) {
 
 // isPortUnreachable finds the ICMP error of either family.
 func isPortUnreachable(f lab.Frame) bool {
-	p := f.Packet()
+	p := dissect.Packet(f)
 	if icmp, _ := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); icmp != nil {
 		return icmp.TypeCode == layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)
 	}

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/gopacket/layers"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -25,11 +24,11 @@ const wholeFrame = 1 << 18
 // Capture records the frames that pass a device in both directions, from the
 // moment Host.Capture returns.
 type Capture struct {
-	file *os.File
-	conn syscall.RawConn
-	snap int
-	link layers.LinkType
-	done chan struct{}
+	file   *os.File
+	conn   syscall.RawConn
+	snap   int
+	noLink bool
+	done   chan struct{}
 
 	mu      sync.Mutex
 	frames  []Frame
@@ -48,7 +47,7 @@ func (h *Host) CaptureSnap(dev string, snap int) (*Capture, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Capture{snap: snap, link: linkType(d), done: make(chan struct{})}
+	c := &Capture{snap: snap, noLink: hasNoLink(d), done: make(chan struct{})}
 	err = h.Do(func() (err error) {
 		c.file, err = openPacketSocket(d.Attrs().Index)
 		return err
@@ -66,13 +65,13 @@ func (h *Host) CaptureSnap(dev string, snap int) (*Capture, error) {
 	return c, nil
 }
 
-// linkType is Ethernet, or for a TUN device, which has no link layer, raw IP.
-func linkType(d netlink.Link) layers.LinkType {
+// hasNoLink reports whether a device carries bare IP packets, as a TUN does.
+func hasNoLink(d netlink.Link) bool {
 	switch d.Attrs().EncapType {
 	case "ether", "loopback":
-		return layers.LinkTypeEthernet
+		return false
 	}
-	return layers.LinkTypeRaw
+	return true
 }
 
 // openPacketSocket opens a socket that gets no frame before it is bound to its
@@ -132,7 +131,7 @@ func (c *Capture) readAll(fd int, buf, oob []byte) {
 		switch {
 		case err == nil:
 			f := newFrame(buf[:min(n, len(buf))], n, oob[:oobn], from)
-			f.link = c.link
+			f.NoLink = c.noLink
 			c.add(f)
 		case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EINTR):
 		default: // EAGAIN

@@ -8,7 +8,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,8 +19,7 @@ type Frame struct {
 	Length          int    // on the wire; Data may hold less of it
 	Data            []byte // from the first header; an 802.1Q tag is back in place
 	ChecksumPartial bool   // the transport checksum holds only the pseudo-header's sum
-
-	link layers.LinkType // how Data begins; 0 = Ethernet
+	NoLink          bool   // Data begins with the IP header: the device is a TUN
 }
 
 // newFrame copies a frame out of the receive buffer and completes it from its

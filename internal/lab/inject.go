@@ -3,13 +3,12 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,10 +25,7 @@ type DatagramOptions struct {
 // SendUDP sends one datagram from the host with a source address and port
 // that need not be its own. One above the MTU is fragmented, unless DF is set.
 func (h *Host) SendUDP(src, dst netip.AddrPort, payload []byte, o DatagramOptions) error {
-	segment, err := udpSegment(src, dst, payload, o)
-	if err != nil {
-		return fmt.Errorf("building a datagram to %v: %w", dst, err)
-	}
+	segment := udpSegment(src, dst, payload, o)
 	return h.Do(func() error {
 		if err := sendRaw(src.Addr(), dst.Addr(), segment, o); err != nil {
 			return fmt.Errorf("sending %d bytes to %v: %w", len(payload), dst, err)
@@ -39,35 +35,30 @@ func (h *Host) SendUDP(src, dst netip.AddrPort, payload []byte, o DatagramOption
 }
 
 // udpSegment is the UDP header and the payload.
-func udpSegment(src, dst netip.AddrPort, payload []byte, o DatagramOptions) ([]byte, error) {
-	udp := &layers.UDP{SrcPort: layers.UDPPort(src.Port()), DstPort: layers.UDPPort(dst.Port())}
-	if err := udp.SetNetworkLayerForChecksum(networkLayer(src.Addr(), dst.Addr())); err != nil {
-		return nil, err
+func udpSegment(src, dst netip.AddrPort, payload []byte, o DatagramOptions) []byte {
+	length := udpHeaderLen + len(payload)
+	segment := make([]byte, udpHeaderLen, length)
+	binary.BigEndian.PutUint16(segment, src.Port())
+	binary.BigEndian.PutUint16(segment[2:], dst.Port())
+	binary.BigEndian.PutUint16(segment[4:], uint16(length))
+	segment = append(segment, payload...)
+	if o.NoChecksum {
+		return segment
 	}
-	buf := gopacket.NewSerializeBuffer()
-	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, options, udp, gopacket.Payload(payload)); err != nil {
-		return nil, err
+	pseudo := append(src.Addr().AsSlice(), dst.Addr().AsSlice()...)
+	pseudo = append(pseudo, 0, unix.IPPROTO_UDP, segment[4], segment[5])
+	sum := ^OnesSum(pseudo, segment)
+	if o.BadChecksum {
+		sum ^= 1
 	}
-	segment := buf.Bytes()
-	switch sum := segment[6:8]; {
-	case o.NoChecksum:
-		sum[0], sum[1] = 0, 0
-	case o.BadChecksum:
-		// One bit over, and not into 0, which would mean that there is none.
-		if sum[1] ^= 1; sum[0] == 0 && sum[1] == 0 {
-			sum[0] = 1
-		}
+	if sum == 0 {
+		sum = 0xffff // 0 would mean that there is none (RFC 768)
 	}
-	return segment, nil
+	binary.BigEndian.PutUint16(segment[6:], sum)
+	return segment
 }
 
-func networkLayer(src, dst netip.Addr) gopacket.NetworkLayer {
-	if dst.Is4() {
-		return &layers.IPv4{SrcIP: src.AsSlice(), DstIP: dst.AsSlice(), Protocol: layers.IPProtocolUDP}
-	}
-	return &layers.IPv6{SrcIP: src.AsSlice(), DstIP: dst.AsSlice(), NextHeader: layers.IPProtocolUDP}
-}
+const udpHeaderLen = 8
 
 // sendRaw has the kernel put the IP header before segment, and fragment it.
 func sendRaw(src, dst netip.Addr, segment []byte, o DatagramOptions) error {

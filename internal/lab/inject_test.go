@@ -14,6 +14,7 @@ import (
 	"github.com/google/gopacket/pcapgo"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestSendUDP forges datagrams from an address that nobody has, and looks at
@@ -35,22 +36,22 @@ func TestSendUDP(t *testing.T) {
 				capture := lab.TestCapture(t, b, "eth0")
 				payload := []byte("\x08\x00\x00\x00\x00\x00\x05\x00 a forged datagram")
 				check(t, a.SendUDP(netip.AddrPortFrom(c.src, 40000), netip.AddrPortFrom(c.dst, 8472), payload, o))
-				frame, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := lab.DecodeVXLAN(f, 8472); return ok })
+				frame, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := dissect.DecodeVXLAN(f, 8472); return ok })
 				check(t, err)
-				e, _ := lab.DecodeVXLAN(frame, 8472)
+				e, _ := dissect.DecodeVXLAN(frame, 8472)
 				checkForged(t, e, o, payload)
 			})
 		}
 	}
 }
 
-func checkForged(t *testing.T, e *lab.Encapsulated, o lab.DatagramOptions, payload []byte) {
+func checkForged(t *testing.T, e *dissect.Encapsulated, o lab.DatagramOptions, payload []byte) {
 	t.Helper()
 	if !bytes.Equal(e.UDP.Payload, payload) || e.UDP.SrcPort != 40000 {
 		t.Errorf("arrived: %v", e.Outer)
 	}
-	if good := lab.VerifyChecksums(e.Outer) == nil; good == o.BadChecksum || (e.UDP.Checksum == 0) != o.NoChecksum {
-		t.Errorf("checksum %#x of %+v: %v", e.UDP.Checksum, o, lab.VerifyChecksums(e.Outer))
+	if good := dissect.VerifyChecksums(e.Outer) == nil; good == o.BadChecksum || (e.UDP.Checksum == 0) != o.NoChecksum {
+		t.Errorf("checksum %#x of %+v: %v", e.UDP.Checksum, o, dissect.VerifyChecksums(e.Outer))
 	}
 	if o.TTL != 0 && outerTTL(e) != uint8(o.TTL) {
 		t.Errorf("TTL %d, want %d", outerTTL(e), o.TTL)
@@ -74,7 +75,7 @@ func TestSendUDPFragments(t *testing.T) {
 	}
 	check(t, a.SendUDP(src, dst, make([]byte, 3000), lab.DatagramOptions{}))
 	_, err := capture.Wait(waitLimit, func(f lab.Frame) bool {
-		ip, ok := f.Packet().Layer(layers.LayerTypeIPv4).(*layers.IPv4)
+		ip, ok := dissect.Packet(f).Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 		return ok && ip.FragOffset > 0
 	})
 	check(t, err)
@@ -94,7 +95,7 @@ func TestSendFrameAndPcap(t *testing.T) {
 	}
 	frames := capture.Stop()
 	path := filepath.Join(t.TempDir(), "a.pcap")
-	check(t, capture.WritePcap(path))
+	check(t, dissect.WritePcap(capture, path))
 	if n := capture.Dropped(); n != 0 {
 		t.Errorf("%d frames dropped", n)
 	}

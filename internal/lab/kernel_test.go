@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // The inner addresses of the tutorial's link.
@@ -72,7 +73,7 @@ func TestKernelToKernel(t *testing.T) {
 			if !errors.Is(tooBig.Err, unix.EMSGSIZE) || tooBig.Received != 0 {
 				t.Errorf("ping of %d bytes: %+v, want EMSGSIZE", largest+1, tooBig)
 			}
-			checkWire(t, lab.VXLANs(capture.Stop(), 4789))
+			checkWire(t, dissect.VXLANs(capture.Stop(), 4789))
 			d, err := a.Device("vxlan0")
 			check(t, err)
 			if d.MTU != u.innerMTU || d.Kind != "vxlan" || d.Stats.TxPackets == 0 || d.Stats.RxPackets == 0 {
@@ -82,7 +83,7 @@ func TestKernelToKernel(t *testing.T) {
 	}
 }
 
-func checkWire(t *testing.T, seen []*lab.Encapsulated) {
+func checkWire(t *testing.T, seen []*dissect.Encapsulated) {
 	t.Helper()
 	largest := 0
 	for _, e := range seen {
@@ -108,7 +109,7 @@ func checkWire(t *testing.T, seen []*lab.Encapsulated) {
 	}
 }
 
-func outerTTL(e *lab.Encapsulated) uint8 {
+func outerTTL(e *dissect.Encapsulated) uint8 {
 	if e.IPv4 != nil {
 		return e.IPv4.TTL
 	}
@@ -147,9 +148,9 @@ func TestKernelVXLANOptions(t *testing.T) {
 	check(t, a.AddAddr("vxlan0", innerA4))
 	capture := lab.TestCapture(t, b, "eth0")
 	a.Ping(innerB4.Addr(), lab.PingOptions{Timeout: 1}) // sends an ARP request at least
-	frame, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := lab.DecodeVXLAN(f, 8472); return ok })
+	frame, err := capture.Wait(waitLimit, func(f lab.Frame) bool { _, ok := dissect.DecodeVXLAN(f, 8472); return ok })
 	check(t, err)
-	e, _ := lab.DecodeVXLAN(frame, 8472)
+	e, _ := dissect.DecodeVXLAN(frame, 8472)
 	if e.VXLAN.VNI != v.ID || e.IPv4.TTL != 7 || e.IPv4.TOS != 0x28 || e.IPv4.Flags&layers.IPv4DontFragment == 0 || e.UDP.Checksum != 0 {
 		t.Errorf("on the wire: %v", e.Outer)
 	}
@@ -175,11 +176,11 @@ func TestKernelVXLANFlowLabel(t *testing.T) {
 	capture := lab.TestCapture(t, b, "eth0")
 	a.Ping(innerB6.Addr(), lab.PingOptions{Timeout: 1})
 	frame, err := capture.Wait(waitLimit, func(f lab.Frame) bool {
-		e, ok := lab.DecodeVXLAN(f, 4789)
+		e, ok := dissect.DecodeVXLAN(f, 4789)
 		return ok && e.Inner.Layer(layers.LayerTypeICMPv6NeighborSolicitation) != nil
 	})
 	check(t, err)
-	e, _ := lab.DecodeVXLAN(frame, 4789)
+	e, _ := dissect.DecodeVXLAN(frame, 4789)
 	if e.IPv6.FlowLabel != 0x12345 || e.UDP.Checksum != 0 || e.IPv6.HopLimit != 255 {
 		t.Errorf("on the wire: %v", e.Outer)
 	}

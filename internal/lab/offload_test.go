@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // TestOffloads looks at what crosses the wire during a TCP transfer through
@@ -49,12 +50,12 @@ func TestOffloads(t *testing.T) {
 // outgoing is the length of the largest VXLAN datagram sent, and how many had
 // a wrong checksum, outer or inner.
 func outgoing(frames []lab.Frame) (largest, unchecked int) {
-	for _, e := range lab.VXLANs(frames, 4789) {
+	for _, e := range dissect.VXLANs(frames, 4789) {
 		if !e.Frame.Outgoing {
 			continue
 		}
 		largest = max(largest, e.Frame.Length)
-		if lab.VerifyChecksums(e.Outer) != nil || lab.VerifyChecksums(e.Inner) != nil {
+		if dissect.VerifyChecksums(e.Outer) != nil || dissect.VerifyChecksums(e.Inner) != nil {
 			unchecked++
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 func TestPingOptions(t *testing.T) {
@@ -28,7 +29,7 @@ func TestPingOptions(t *testing.T) {
 	requests4 := map[bool]int{} // by DF
 	requests6 := 0
 	for _, f := range capture.Stop() {
-		p := f.Packet()
+		p := dissect.Packet(f)
 		if ip, ok := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4); ok && ip.TTL == 9 && ip.TOS == 0x2b {
 			requests4[ip.Flags&layers.IPv4DontFragment != 0]++
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // groupOf is a multicast group that nobody is a member of by himself.
@@ -47,7 +48,7 @@ func membershipIn(t *testing.T, h *lab.Host, group netip.Addr, dev string) (m *M
 func report(f lab.Frame, group netip.Addr) string {
 	const toInclude, toExclude = 3, 4 // with no sources: leave, join
 	words := map[uint8]string{toInclude: "leave", toExclude: "join"}
-	p := f.Packet()
+	p := dissect.Packet(f)
 	if igmp, ok := p.Layer(layers.LayerTypeIGMP).(*layers.IGMP); ok && p.NetworkLayer().NetworkFlow().Dst().String() == "224.0.0.22" {
 		for _, r := range igmp.GroupRecords {
 			if r.MulticastAddress.Equal(group.AsSlice()) && len(r.SourceAddresses) == 0 {
@@ -309,7 +310,7 @@ func TestToGroup(t *testing.T) {
 // for any.
 func carriesMark(n int, mark byte) func(lab.Frame) bool {
 	return func(f lab.Frame) bool {
-		udp, ok := f.Packet().TransportLayer().(*layers.UDP)
+		udp, ok := dissect.Packet(f).TransportLayer().(*layers.UDP)
 		return ok && len(udp.Payload) == n && (mark == 0 || udp.Payload[0] == mark)
 	}
 }
@@ -326,7 +327,7 @@ func matching(frames []lab.Frame, is func(lab.Frame) bool) (n int) {
 // checkToGroup wants a frame to be addressed to the group on all layers.
 func checkToGroup(t *testing.T, name string, f lab.Frame, want Outer) {
 	t.Helper()
-	p := f.Packet()
+	p := dissect.Packet(f)
 	group, wantMAC := want.Remote.Addr(), "01:00:5e:01:01:01"
 	if group.Is6() {
 		wantMAC = "33:33:00:00:47:89"

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weftnet/weft/encap"
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // needHosts leaves a test out where it would change the machine's network.
@@ -290,8 +291,8 @@ func TestPathMTUSendsNothing(t *testing.T) {
 			t.Errorf("a datagram to the socket that asks: %v", err)
 		}
 		for _, f := range wire.Stop() {
-			if udp := f.Packet().TransportLayer(); udp != nil && !f.Outgoing {
-				t.Errorf("seen on the wire: %v", f.Packet())
+			if udp := dissect.Packet(f).TransportLayer(); udp != nil && !f.Outgoing {
+				t.Errorf("seen on the wire: %v", dissect.Packet(f))
 			}
 		}
 	})
@@ -358,6 +359,6 @@ func indexOf(t *testing.T, h *lab.Host, dev string) int {
 
 // ipv4Of is the IPv4 header of a captured frame.
 func ipv4Of(f lab.Frame) (*layers.IPv4, bool) {
-	ip, ok := f.Packet().NetworkLayer().(*layers.IPv4)
+	ip, ok := dissect.Packet(f).NetworkLayer().(*layers.IPv4)
 	return ip, ok
 }
