@@ -3,11 +3,12 @@ package bench
 import (
 	"testing"
 
+	"github.com/weftnet/weft/internal/cli"
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/vtep"
 )
 
 func TestMain(m *testing.M) {
-	vtep.ActAsWeft()
+	vtep.ActAsWeft(cli.Main)
 	lab.Main(m)
 }

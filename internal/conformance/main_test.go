@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weftnet/weft/internal/cli"
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/vtep"
 )
 
 func TestMain(m *testing.M) {
-	vtep.ActAsWeft()
+	vtep.ActAsWeft(cli.Main)
 	runManyAtOnce()
 	lab.Main(m)
 }

@@ -7,25 +7,26 @@ package vtep
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/weftnet/weft/internal/cli"
 	"github.com/weftnet/weft/internal/lab"
 )
 
 // actAsWeft makes a program that calls ActAsWeft be weft.
 const actAsWeft = "WEFT_ACT_AS_WEFT"
 
-// ActAsWeft turns this process into weft if a Weft without a Program started
-// it. Test binaries call it first: so they need no other file, and the daemon
-// that they start is of the same build.
-func ActAsWeft() {
+// ActAsWeft turns this process into weft, whose main function is cli.Main, if a
+// Weft without a Program started it. Test binaries call it first: so they need
+// no other file, and the daemon that they start is of the same build. The
+// function is an argument because the command line itself uses this package.
+func ActAsWeft(weft func(args []string, stdin io.Reader, stdout, stderr io.Writer) int) {
 	if os.Getenv(actAsWeft) != "" {
-		os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(weft(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
 }
 
