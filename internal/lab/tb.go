@@ -21,6 +21,13 @@ var (
 	lackOfBridge      = sync.OnceValue(probeBridge)
 )
 
+// LackOfKernelVXLAN says what is missing where the kernel has no vxlan; nil
+// where it has one.
+func LackOfKernelVXLAN() *Lack { return lackOfKernelVXLAN() }
+
+// LackOfTUN does so where /dev/net/tun is missing or may not be opened.
+func LackOfTUN() *Lack { return lackOfTUN() }
+
 // NeedKernelVXLAN skips the test, and has Main list it, where the kernel has
 // no vxlan.
 func NeedKernelVXLAN(t TB) { t.Helper(); need(t, lackOfKernelVXLAN()) }

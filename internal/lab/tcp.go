@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,4 +93,23 @@ func dial(from *Host, l *net.TCPListener) (stream, error) {
 func setCongestion(fd int) error {
 	_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, congestion)
 	return nil
+}
+
+// Congestion is the congestion control that the host's connections have: cubic
+// where the kernel has it and permits it.
+func (h *Host) Congestion() (string, error) {
+	l, err := listen(h, netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	conn, err := l.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var name string
+	control := conn.Control(func(fd uintptr) {
+		name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	})
+	return strings.TrimRight(name, "\x00"), errors.Join(control, err)
 }

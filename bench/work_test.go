@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"testing"
+	"time"
+
+	"github.com/weftnet/weft/internal/benchmark"
+	"github.com/weftnet/weft/internal/lab"
+)
+
+const (
+	// A round of TCP on a path, and the measure of other rounds; long enough
+	// for TCP to reach its rate.
+	round = 500 * time.Millisecond
+	// Turns of all paths in each iteration. Three make a median.
+	turns = 3
+)
+
+// Each benchmark below sends its traffic over every path, in rounds that take
+// turns with those of the path or paths that it is compared with. It reports
+// medians. A longer -benchtime means more rounds.
+
+func BenchmarkTCP(b *testing.B)         { run(b, "TCP") }
+func BenchmarkTCPBothWays(b *testing.B) { run(b, "TCPBothWays") }
+func BenchmarkUDPOverload(b *testing.B) { run(b, "UDPOverload") }
+func BenchmarkUDPLossless(b *testing.B) { run(b, "UDPLossless") }
+func BenchmarkRoundTrip(b *testing.B)   { run(b, "RoundTrip") }
+
+// run runs the works of a group in every mode on every path.
+func run(b *testing.B, group string) {
+	lab.NeedTUN(b)
+	for _, mode := range benchmark.Modes() {
+		for _, path := range benchmark.Available() {
+			for _, work := range benchmark.Works() {
+				if work.Group != group {
+					continue
+				}
+				b.Run("mode="+mode.Name+"/path="+path.Name+"/"+work.Case, func(b *testing.B) {
+					compare(b, mode, path, work)
+				})
+			}
+		}
+	}
+}
+
+// compare lays the path beside its references, and takes all away at the end.
+func compare(b *testing.B, mode benchmark.Mode, path benchmark.Path, work benchmark.Work) {
+	bed, err := benchmark.NewBed(mode)
+	check(b, err)
+	defer func() { check(b, bed.Close()) }()
+	var references []*benchmark.Way
+	for _, r := range benchmark.References() {
+		references = append(references, lay(b, bed, r))
+	}
+	c := benchmark.Compare(work, round, references, lay(b, bed, path))
+	for b.Loop() {
+		for range turns {
+			check(b, c.Turn())
+		}
+	}
+	for unit, v := range c.Figures(len(references)) {
+		b.ReportMetric(v, unit)
+	}
+	b.ReportMetric(0, "ns/op") // a round has a fixed length: it says nothing
+}
+
+func lay(b *testing.B, bed *benchmark.Bed, p benchmark.Path) *benchmark.Way {
+	b.Helper()
+	way, err := bed.Lay(p)
+	check(b, err)
+	return way
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
