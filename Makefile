@@ -12,7 +12,9 @@ RACE_DIRS  := encap routetable dataplane internal/control internal/daemon intern
 RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 
 BENCH     ?= .
-BENCHTIME ?= 1s
+BENCHTIME ?= 1x
+FUNCTIME  ?= 200ms
+RESULTS   ?= bench/results/ci.txt
 FUZZTIME  ?= 30s
 FUZZ_PKGS ?= ./encap ./routetable
 
@@ -52,13 +54,22 @@ test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN 
 	CGO_ENABLED=0 go test -c -o bin/ $(addprefix ./,$(NOVXLAN_PKGS))
 	bin/novxlan -run '$(NOVXLAN_RUN)' $(NOVXLAN_BINS)
 
+# Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take seven minutes); functions for FUNCTIME each. What a
+# whole run printed becomes the results file, from which the documents are made.
 .PHONY: bench
-bench: build ## run the benchmarks that match BENCH, each for BENCHTIME
-	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -timeout 60m ./bench/...
+bench: build ## measure what matches BENCH beside the kernel; all of it (the default) renews RESULTS and docs/performance.*
+	echo 'weft: $(VERSION)' >bin/bench.txt
+	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -timeout 120m ./bench | tee -a bin/bench.txt
+	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(FUNCTIME)' ./encap ./routetable | tee -a bin/bench.txt
+	go run ./internal/benchreport bin/bench.txt
+ifeq ($(BENCH),.)
+	cp bin/bench.txt $(RESULTS)
+	go run ./internal/benchreport -docs docs $(RESULTS)
+endif
 
 .PHONY: benchstat
-benchstat: ## compare two outputs of make bench: make benchstat OLD=a.txt NEW=b.txt
-	$(TOOL) benchstat $(OLD) $(NEW)
+benchstat: ## compare two outputs of make bench (bin/bench.txt): make benchstat OLD=a.txt NEW=b.txt
+	$(TOOL) benchstat -ignore weft,date $(OLD) $(NEW)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target of FUZZ_PKGS for FUZZTIME each
