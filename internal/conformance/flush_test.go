@@ -43,6 +43,14 @@ func newFlushable(t *testing.T, k kind) *flushable {
 // addPool adds an entry for each address of a pool. words are behind the MAC.
 func (l *link) addPool(t *testing.T, pool int, words string) {
 	t.Helper()
+	if l.kind == user { // in one process
+		var batch []string
+		for _, m := range pools[pool] {
+			batch = append(batch, fmt.Sprintf("fdb add %s dev %s %s", m, l.dev, words))
+		}
+		must(l.weft.Must("-batch", writeLines(t, batch)))(t)
+		return
+	}
 	for _, m := range pools[pool] {
 		l.fdb(t, append([]string{"add", m}, strings.Fields(words)...)...)
 	}
