@@ -27,7 +27,7 @@ type syscalls struct {
 	headers  [maxMessages]mmsghdr
 	names    [maxMessages]unix.RawSockaddrInet6
 	controls [maxMessages]controlBuffer
-	iovecs   [maxPieces]unix.Iovec
+	iovecs   [maxParts]unix.Iovec
 	queued   [maxMessages]*message
 	iovUsed  int
 }
@@ -72,11 +72,14 @@ func (s *Sender) prepare(i int, m *message, ipv6 bool) {
 	y := &s.sys
 	y.queued[i] = m
 	first := y.iovUsed
-	for p := m.first; p >= 0; p = s.pieces[p].next {
-		data := s.pieces[p].data
-		y.iovecs[y.iovUsed].Base = unsafe.SliceData(data)
-		y.iovecs[y.iovUsed].SetLen(len(data))
-		y.iovUsed++
+	for at := m.first; at >= 0; at = s.pieces[at].next {
+		p := &s.pieces[at]
+		for n := range p.parts() {
+			part := s.part(p, n)
+			y.iovecs[y.iovUsed].Base = unsafe.SliceData(part)
+			y.iovecs[y.iovUsed].SetLen(len(part))
+			y.iovUsed++
+		}
 	}
 	h := &y.headers[i].hdr
 	h.Iov = &y.iovecs[first]
@@ -180,6 +183,7 @@ func (s *Sender) lost(m *message, errno unix.Errno) {
 func (s *Sender) sendSingly(socket *Socket, i int) {
 	m := s.sys.queued[i]
 	single := [1]mmsghdr{s.sys.headers[i]}
+	whole := unsafe.Slice(single[0].hdr.Iov, single[0].hdr.Iovlen)
 	n := putControl(&s.sys.controls[i], &m.flow.Outer, 0, socket.ipv6)
 	single[0].hdr.SetControllen(n)
 	if n == 0 {
@@ -188,7 +192,7 @@ func (s *Sender) sendSingly(socket *Socket, i int) {
 	lost, why := 0, unix.Errno(0)
 	for at := 0; at < m.bytes; at += m.size {
 		var parts [maxPartsOfOne]unix.Iovec
-		used := s.cut(m, at, min(at+m.size, m.bytes), parts[:])
+		used := cut(whole, at, min(at+m.size, m.bytes), parts[:])
 		single[0].hdr.Iov = &parts[0]
 		single[0].hdr.SetIovlen(used)
 		if n, errno := s.send(socket, single[:]); n == 0 {
@@ -215,11 +219,12 @@ func (s *Sender) sentSingly(m *message, lost int, why unix.Errno) {
 // maxPartsOfOne is how many pieces one datagram can lie in: header and payload.
 const maxPartsOfOne = 2
 
-// cut describes bytes from…to of a message as iovecs and returns their number.
-func (s *Sender) cut(m *message, from, to int, parts []unix.Iovec) int {
+// cut describes bytes from…to of what whole describes and returns the number of
+// parts.
+func cut(whole []unix.Iovec, from, to int, parts []unix.Iovec) int {
 	used, at := 0, 0
-	for p := m.first; p >= 0 && at < to; p = s.pieces[p].next {
-		data := s.pieces[p].data
+	for i := range whole {
+		data := unsafe.Slice(whole[i].Base, whole[i].Len)
 		lo, hi := max(from, at), min(to, at+len(data))
 		if lo < hi {
 			parts[used].Base = &data[lo-at]

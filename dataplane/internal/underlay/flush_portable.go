@@ -20,7 +20,7 @@ type syscalls struct {
 	buffers [][]byte
 }
 
-func (y *syscalls) init() { y.buffers = make([][]byte, 0, maxPieces) }
+func (y *syscalls) init() { y.buffers = make([][]byte, 0, maxParts) }
 
 // sendFrom sends the messages of one socket, in order, in one batch for each
 // stretch of them that wants the same socket options.
@@ -52,8 +52,11 @@ func (s *Sender) prepare(i int, m *message, v6 bool) {
 	y := &s.sys
 	y.queued[i] = m
 	first := len(y.buffers)
-	for p := m.first; p >= 0; p = s.pieces[p].next {
-		y.buffers = append(y.buffers, s.pieces[p].data)
+	for at := m.first; at >= 0; at = s.pieces[at].next {
+		p := &s.pieces[at]
+		for n := range p.parts() {
+			y.buffers = append(y.buffers, s.part(p, n))
+		}
 	}
 	y.batch[i] = ipv4.Message{
 		Buffers: y.buffers[first:],

@@ -1,9 +1,6 @@
 package underlay
 
-import (
-	"github.com/weftnet/weft/dataplane/internal/count"
-	"github.com/weftnet/weft/encap"
-)
+import "github.com/weftnet/weft/dataplane/internal/count"
 
 // maxBytes of one message is the largest UDP payload over IPv4; IPv6 would
 // take 20 bytes more.
@@ -12,9 +9,8 @@ const maxBytes = 65507
 // Limits of what is queued between flushes.
 const (
 	maxMessages = 64
-	maxPieces   = 2048
+	maxParts    = 2048
 	slabSize    = 64 << 10
-	maxPrefix   = encap.HeaderLen + encap.MaxInnerHeader
 )
 
 // Sender collects datagrams and sends them in as few system calls as it can:
@@ -30,6 +26,7 @@ type Sender struct {
 	OnNoGSO  func(error)   // called once when that happens, with the kernel's error
 	messages []message
 	pieces   []piece
+	parts    int       // that the pieces are made of
 	slab     []byte    // headers of segments; grows to slabSize, then Flush
 	sockets  []*Socket // those with messages
 	partLost bool      // the message before was lost: one that goes on with its super-frame is no further loss
@@ -49,17 +46,11 @@ type message struct {
 	full        bool  // nothing may follow: the last datagram is shorter
 }
 
-// piece is a part of a message's memory; next is -1 at the end.
-type piece struct {
-	data []byte
-	next int32
-}
-
 // NewSender returns a Sender with all the memory that it will ever need.
 func NewSender() *Sender {
 	s := &Sender{
 		messages: make([]message, 0, maxMessages),
-		pieces:   make([]piece, 0, maxPieces),
+		pieces:   make([]piece, 0, maxParts),
 		slab:     make([]byte, 0, slabSize),
 		sockets:  make([]*Socket, 0, maxMessages),
 	}
@@ -72,58 +63,37 @@ func NewSender() *Sender {
 func (s *Sender) Datagram(f *Flow, data []byte, frameBytes int) {
 	s.reserve(1, 0)
 	m := s.messageFor(f, len(data))
-	s.add(m, data)
-	m.count++
+	m.grow(1, len(data), len(data))
 	m.frames++
 	m.frameBytes += frameBytes
-}
-
-// SuperFrame queues the segments of a super-frame, each behind a VXLAN header
-// with vni. The whole counts as one frame of frameBytes.
-func (s *Sender) SuperFrame(f *Flow, vni uint32, segments *encap.Segments, frameBytes int) {
-	prefix := encap.HeaderLen + segments.HeaderLen()
-	frames := 1
-	for i := range segments.Count() {
-		s.reserve(2, prefix)
-		header := s.carve(prefix)
-		encap.PutHeader(header, vni)
-		payload := segments.Put(i, header[encap.HeaderLen:])
-		m := s.messageFor(f, prefix+len(payload))
-		s.add(m, header)
-		s.add(m, payload)
-		m.count++
-		m.frames += frames
-		m.frameBytes += frameBytes
-		frames, frameBytes = 0, 0
+	if m.last >= 0 {
+		last := &s.pieces[m.last]
+		if last.segments == 0 && adjacent(last.data, data) {
+			last.data = last.data[:len(last.data)+len(data)]
+			return
+		}
 	}
+	p := s.add(m, 1)
+	p.data, p.segments = data, 0
 }
 
-// reserve makes room for one message with some pieces and slab bytes.
-func (s *Sender) reserve(pieces, slab int) {
-	if len(s.messages) == maxMessages || len(s.pieces)+pieces > maxPieces || len(s.slab)+slab > slabSize {
+// reserve makes room for one message with some parts and slab bytes.
+func (s *Sender) reserve(parts, slab int) {
+	if len(s.messages) == maxMessages || s.parts+parts > maxParts || len(s.slab)+slab > slabSize {
 		s.Flush()
 	}
-}
-
-func (s *Sender) carve(n int) []byte {
-	at := len(s.slab)
-	s.slab = s.slab[:at+n]
-	return s.slab[at : at+n : at+n]
 }
 
 // messageFor returns the message that a datagram of size bytes goes into: the
 // newest of the flow's socket if it may still grow, or a new one.
 func (s *Sender) messageFor(f *Flow, size int) *message {
 	if last := f.Socket.lastMessage; last >= 0 {
-		m := &s.messages[last]
-		if s.fits(m, f, size) {
-			m.full = size < m.size
-			m.bytes += size
+		if m := &s.messages[last]; s.fits(m, f, size) {
 			return m
 		}
 	}
 	at := int32(len(s.messages))
-	s.messages = append(s.messages, message{flow: *f, size: size, bytes: size, first: -1, last: -1, next: -1})
+	s.messages = append(s.messages, message{flow: *f, size: size, first: -1, last: -1, next: -1})
 	if last := f.Socket.lastMessage; last >= 0 {
 		s.messages[last].next = at
 	} else {
@@ -136,33 +106,18 @@ func (s *Sender) messageFor(f *Flow, size int) *message {
 
 func (s *Sender) fits(m *message, f *Flow, size int) bool {
 	return !m.full && size <= m.size && m.count < maxSegments && m.bytes+size <= maxBytes &&
-		!s.NoGSO && !f.Single && !f.NoCsum && m.flow == *f
+		s.segmented(f) && m.flow == *f
 }
 
-// add appends data to a message, to its last piece if it lies right behind.
-func (s *Sender) add(m *message, data []byte) {
-	if m.last >= 0 {
-		if have := s.pieces[m.last].data; adjacent(have, data) {
-			s.pieces[m.last].data = have[:len(have)+len(data)]
-			return
-		}
-	}
-	at := int32(len(s.pieces))
-	s.pieces = append(s.pieces, piece{data: data, next: -1})
-	if m.last >= 0 {
-		s.pieces[m.last].next = at
-	} else {
-		m.first = at
-	}
-	m.last = at
-}
+// segmented reports whether a flow's messages can have several datagrams.
+func (s *Sender) segmented(f *Flow) bool { return !s.NoGSO && !f.Single && !f.NoCsum }
 
-// adjacent reports whether b starts where a ends, in the same buffer.
-// Datagrams read from a device lie like that on purpose, uncapped, so that a
-// run of them is one piece.
-func adjacent(a, b []byte) bool {
-	n := len(a)
-	return len(b) > 0 && cap(a) >= n+len(b) && &a[: n+1 : n+1][n] == &b[0]
+// grow notes n more datagrams of some bytes, of which the last one has its own
+// size.
+func (m *message) grow(n, last, bytes int) {
+	m.count += n
+	m.bytes += bytes
+	m.full = last < m.size
 }
 
 // Flush sends all that is queued. Afterwards the memory of the datagrams is
@@ -173,6 +128,5 @@ func (s *Sender) Flush() {
 		socket.firstMessage, socket.lastMessage = -1, -1
 	}
 	clear(s.messages)
-	clear(s.pieces)
-	s.messages, s.pieces, s.slab, s.sockets = s.messages[:0], s.pieces[:0], s.slab[:0], s.sockets[:0]
+	s.messages, s.pieces, s.parts, s.slab, s.sockets = s.messages[:0], s.pieces[:0], 0, s.slab[:0], s.sockets[:0]
 }

@@ -5,6 +5,7 @@ package underlay
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -157,7 +158,7 @@ func superFrame(t *testing.T, n, size int, mark byte) (*encap.Segments, []byte) 
 func cutUDP(t *testing.T, headers []byte, n, size int, mark byte) (*encap.Segments, []byte) {
 	t.Helper()
 	start := uint16(len(headers) - 8)
-	frame := append(headers, filled(n, mark)...)
+	frame := append(headers, numbered(n, mark)...)
 	p := &encap.Packet{Frame: frame, GSO: encap.GSO{Type: encap.GSOUDP, Size: uint16(size), NeedsCsum: true, CsumStart: start, CsumOffset: 6}}
 	l := encap.ParseFrame(frame)
 	segments, err := encap.CutSuperFrame(p, &l)
@@ -165,6 +166,15 @@ func cutUDP(t *testing.T, headers []byte, n, size int, mark byte) (*encap.Segmen
 		t.Fatal(err)
 	}
 	return &segments, frame
+}
+
+// numbered is a payload whose parts are told apart.
+func numbered(n int, mark byte) []byte {
+	b := filled(n, mark)
+	for i := range b {
+		b[i] += byte(7*i + 13*(i>>8))
+	}
+	return b
 }
 
 // udpHeaders are Ethernet, IPv4 with bytes of options, and UDP in front of n bytes.
@@ -229,6 +239,54 @@ func TestSuperFrames(t *testing.T) {
 		}
 		wantWire(t, k, want)
 		wantLedger(t, book, 1, 42+c.payload, 0)
+	}
+}
+
+// TestSegmentTooLarge: a segment that no datagram can hold is the kernel's to
+// refuse.
+func TestSegmentTooLarge(t *testing.T) {
+	s, k := script(t)
+	k.refuse = func(_ int, e *entry) unix.Errno {
+		if len(e.data) > 65507 {
+			return unix.EMSGSIZE
+		}
+		return 0
+	}
+	book := &ledger{}
+	flow := flowTo(fakeSocket(3), book, 4789)
+	queueSuper(t, s, flow, 5, 65507-42-encap.HeaderLen+1, 65535, 1)
+	want := queueSuper(t, s, flow, 5, 65507-42-encap.HeaderLen, 65535, 2)
+	s.Flush()
+	wantWire(t, k, want)
+	wantLedger(t, book, 1, 65507-encap.HeaderLen, 1)
+}
+
+// TestMixture queues datagrams and super-frames whose sizes meet, to some
+// sockets in turn, for kernels that do and do not segment.
+func TestMixture(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		s, k := script(t)
+		if seed%3 == 0 {
+			refuseSegments(k, r.IntN(10), unix.EIO)
+		}
+		book := &ledger{}
+		flows := []*Flow{flowTo(fakeSocket(3), book, 4789), flowTo(fakeSocket(4), book, 4789), flowTo(fakeSocket(5), book, 4789)}
+		flows[2].Single = true
+		var want []wired
+		for i := range 40 {
+			f, size := flows[r.IntN(3)], 40+20*r.IntN(3)
+			if r.IntN(2) == 0 {
+				want = append(want, queue(s, f, numbered(50+size, byte(i)))...) // 50: VXLAN, Ethernet, IP, UDP
+			} else {
+				want = append(want, queueSuper(t, s, f, 5, r.IntN(100*size), size, byte(i))...)
+			}
+		}
+		s.Flush()
+		wantWire(t, k, want)
+		if book.frames != 40 || book.dropped != 0 {
+			t.Fatalf("seed %d: booked %d sent, %d dropped", seed, book.frames, book.dropped)
+		}
 	}
 }
 
