@@ -10,23 +10,23 @@ import (
 	"github.com/weftnet/weft/routetable"
 )
 
-// flowOf says what the outer headers of a frame are, but for the remote.
-func (l *Link) flowOf(s *settings, frame []byte, layout *encap.Layout) underlay.Flow {
-	flow := s.flow
-	flow.Socket = l.pool.Socket(encap.FlowHash(frame, layout))
-	inner := encap.InnerTOS(frame, layout)
+// describe says what the outer headers of a frame are, but for the remote.
+func (o *outgoing) describe(l *Link) {
+	s, flow := o.settings, &o.flow
+	*flow = s.flow
+	flow.Socket = l.pool.Socket(encap.FlowHash(o.Frame, &o.layout))
+	inner := encap.InnerTOS(o.Frame, &o.layout)
 	dscp := s.cfg.TOS
 	if s.cfg.TOSCopy {
 		dscp = inner
 	}
 	flow.TOS = encap.OuterTOS(dscp, inner)
 	if s.cfg.TTLCopy {
-		flow.TTL = encap.InnerTTL(frame, layout)
+		flow.TTL = encap.InnerTTL(o.Frame, &o.layout)
 	}
 	if s.cfg.DF == DFInherit {
-		flow.DF = encap.InnerDF(frame, layout)
+		flow.DF = encap.InnerDF(o.Frame, &o.layout)
 	}
-	return flow
 }
 
 // setRemote completes a flow for one remote of an FDB entry.

@@ -69,9 +69,11 @@ func newPath(t testing.TB) *path {
 
 // send does as deviceSource with a batch of frames.
 func (p *path) send(batch []outFrame) {
+	var o outgoing
 	for i := range batch {
 		p.packets[i] = batch[i].Packet // sending completes checksums, and notes that
-		p.encapsulate(&p.packets[i], batch[i].datagram)
+		o.Packet, o.datagram = &p.packets[i], batch[i].datagram
+		p.encapsulate(&o)
 	}
 	p.port.sender.Flush()
 }

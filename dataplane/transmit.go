@@ -24,8 +24,10 @@ func (s *deviceSource) read() (busy bool, err error) {
 func (s *deviceSource) handle() {
 	p := s.link.port
 	p.lookAtClock()
+	var o outgoing // one for all frames: to clear it costs as much as to look at a frame's headers
 	for i := range s.batch.Packets {
-		s.link.encapsulate(&s.batch.Packets[i], s.batch.Datagram(i))
+		o.Packet, o.datagram = &s.batch.Packets[i], s.batch.Datagram(i)
+		s.link.encapsulate(&o)
 	}
 	p.sender.Flush()
 }
@@ -36,26 +38,27 @@ func (s *deviceSource) lost(error) { go s.link.port.owner.deviceGone(s.link) }
 // outgoing is one frame or super-frame on its way out.
 type outgoing struct {
 	*encap.Packet
+	datagram []byte // the frame with room for a VXLAN header in front
+
+	// What is found out about it.
 	layout   encap.Layout
 	settings *settings
 	flow     underlay.Flow
-	datagram []byte // the frame with room for a VXLAN header in front
-	size     int    // of the largest IP packet in it, see encap.PacketLen
+	size     int // of the largest IP packet in it, see encap.PacketLen
 }
 
 // counted is what the frame counts for in bytes.
 func (o *outgoing) counted() int { return len(o.Frame) - o.layout.L3 }
 
-// encapsulate queues a frame, which has room for a VXLAN header in front of it
-// in datagram, to wherever the FDB says, whole: one look at its headers and one
-// lookup serve all segments of a super-frame.
-func (l *Link) encapsulate(p *encap.Packet, datagram []byte) {
-	o := outgoing{Packet: p, settings: l.set.Load(), datagram: datagram}
+// encapsulate queues a frame to wherever the FDB says, whole: one look at its
+// headers and one lookup serve all segments of a super-frame.
+func (l *Link) encapsulate(o *outgoing) {
+	o.settings = l.set.Load()
 	if len(o.Frame) < encap.EtherHeaderLen {
 		l.counters.drops.drop(ShortFrame)
 		return
 	}
-	o.layout = encap.ParseFrame(o.Frame)
+	o.layout.ParseFrame(o.Frame)
 	if o.layout.CheckLength(o.Frame) != nil {
 		l.counters.drops.drop(BadLength)
 		return
@@ -73,12 +76,12 @@ func (l *Link) encapsulate(p *encap.Packet, datagram []byte) {
 		l.miss(o.settings, dst)
 		return
 	}
-	l.send(&o, remotes)
+	l.send(o, remotes)
 }
 
 // send queues the frame once for each remote.
 func (l *Link) send(o *outgoing, remotes []routetable.Remote) {
-	o.flow = l.flowOf(o.settings, o.Frame, &o.layout)
+	o.describe(l)
 	o.size = encap.PacketLen(o.Packet, &o.layout)
 	if o.GSO.Type != encap.GSONone {
 		l.sendSuperFrame(o, remotes)

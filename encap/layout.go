@@ -40,10 +40,16 @@ type Layout struct {
 
 // ParseFrame finds the headers of an Ethernet frame, behind up to two VLAN
 // tags. It never fails: what it cannot follow it leaves at zero.
-func ParseFrame(frame []byte) Layout {
-	l := Layout{End: len(frame)}
+func ParseFrame(frame []byte) (l Layout) {
+	l.ParseFrame(frame)
+	return l
+}
+
+// ParseFrame does so in place: to copy the result takes as long as to find it.
+func (l *Layout) ParseFrame(frame []byte) {
+	*l = Layout{End: len(frame)}
 	if len(frame) < EtherHeaderLen {
-		return l
+		return
 	}
 	l.L3 = EtherHeaderLen
 	l.EtherType = binary.BigEndian.Uint16(frame[12:])
@@ -58,7 +64,6 @@ func ParseFrame(frame []byte) Layout {
 	case etherIPv6:
 		l.parseIPv6(frame)
 	}
-	return l
 }
 
 // ParsePacket finds the headers of a bare IP packet, as a TUN device carries it.
