@@ -43,13 +43,33 @@ func run(b *testing.B, group string) {
 	}
 }
 
+// BenchmarkCrowded measures links among many entries and many links, against a
+// link that is alone (x_weft).
+func BenchmarkCrowded(b *testing.B) {
+	lab.NeedTUN(b)
+	for _, path := range benchmark.Crowded() {
+		for _, work := range benchmark.Works() {
+			if work.Group != "TCP" && work.Group != "UDPOverload" || work.Case != "streams=1" && work.Case != "size=64" {
+				continue
+			}
+			b.Run("path="+path.Name+"/"+work.Group+"/"+work.Case, func(b *testing.B) {
+				compareWith(b, benchmark.Modes()[0], []benchmark.Path{benchmark.Uncrowded()}, path, work)
+			})
+		}
+	}
+}
+
 // compare lays the path beside its references, and takes all away at the end.
 func compare(b *testing.B, mode benchmark.Mode, path benchmark.Path, work benchmark.Work) {
+	compareWith(b, mode, benchmark.References(), path, work)
+}
+
+func compareWith(b *testing.B, mode benchmark.Mode, with []benchmark.Path, path benchmark.Path, work benchmark.Work) {
 	bed, err := benchmark.NewBed(mode)
 	check(b, err)
 	defer func() { check(b, bed.Close()) }()
 	var references []*benchmark.Way
-	for _, r := range benchmark.References() {
+	for _, r := range with {
 		references = append(references, lay(b, bed, r))
 	}
 	c := benchmark.Compare(work, round, references, lay(b, bed, path))

@@ -17,6 +17,7 @@ type Path struct {
 	Extra bool   // not for the short version
 
 	lay        func(b *Bed, p *Path, number byte) (from, to End, err error)
+	crowd      func(l *weftLink, v *lab.VXLAN) error // fills a link of weft's that is there, or its port
 	words, env []string // of weft's command line and daemon
 }
 
@@ -67,6 +68,9 @@ func layWeft(b *Bed, p *Path, number byte) (from, to End, err error) {
 		if err != nil {
 			return nil, err
 		}
-		return l, l.weft.AddLink(v, addrs, p.words...)
+		if err := l.weft.AddLink(v, addrs, p.words...); err != nil || p.crowd == nil {
+			return l, err
+		}
+		return l, p.crowd(l, v)
 	})
 }
