@@ -55,7 +55,7 @@ func (l *weftLink) batch(lines string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	if _, err := file.WriteString(lines); err != nil {
 		return err
 	}

@@ -70,7 +70,9 @@ func inherited() (net.Conn, *lock, error) {
 // refuseAll gives the starter the reason why there is no daemon.
 func refuseAll(first net.Conn, err error) error {
 	err = fmt.Errorf("start the daemon: %w", err)
-	control.NewServer(func(*control.Exchange) control.Response { return control.Failed(err) }).Converse(first)
+	resp := control.Failed(err)
+	resp.Ending = true // the starter waits until this process has ended, and left nothing
+	control.NewServer(func(*control.Exchange) control.Response { return resp }).Converse(first)
 	return err
 }
 
