@@ -78,7 +78,7 @@ func (a *alone) wantCarries(t *testing.T) {
 
 // TestMACFlood has a million stations be heard. With maxaddress the table holds
 // as many as that says, without it all. It forwards all the same; a flush gives
-// their room to others.
+// the memory back.
 func TestMACFlood(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{10_000, 0} {

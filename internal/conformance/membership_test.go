@@ -21,14 +21,12 @@ import (
 // it.
 func awaitMembers(t *testing.T, h *lab.Host, group netip.Addr, want bool) {
 	t.Helper()
-	if err := lab.Eventually(waitLimit, func() error {
+	check(t, lab.Eventually(waitLimit, func() error {
 		if is := isMember(t, h, group); is != want {
 			return fmt.Errorf("%s is a member of %v: %v, want %v", h.Name, group, is, want)
 		}
 		return nil
-	}); err != nil {
-		t.Error(err)
-	}
+	}))
 }
 
 // isMember reads what `ip maddr show dev eth0` does.
