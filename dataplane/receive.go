@@ -103,7 +103,8 @@ func (l *Link) accept(frame []byte, d *underlay.Datagram, segment int, s *settin
 		l.counters.drops.drop(OwnSource)
 		return
 	}
-	layout := encap.ParseFrame(frame)
+	p, layout := encap.Packet{Frame: frame}, encap.Layout{}
+	layout.ParseFrame(frame)
 	if layout.Tags > 0 && s.cfg.DropVLAN {
 		l.counters.drops.drop(VLAN)
 		return
@@ -123,8 +124,10 @@ func (l *Link) accept(frame []byte, d *underlay.Datagram, segment int, s *settin
 		l.dirty = true
 		l.port.dirty = append(l.port.dirty, l)
 	}
-	gso := encap.DescribeReceived(frame, &layout, attrs.mtu, segment)
-	l.joined.Add(encap.Packet{Frame: frame, GSO: gso}, &layout)
+	if gso := encap.DescribeReceived(frame, &layout, attrs.mtu, segment); gso.NeedsCsum {
+		p.GSO = gso
+	}
+	l.joined.Add(&p, &layout)
 }
 
 // learn notes which VTEP a frame's source is behind, and drops the frame if

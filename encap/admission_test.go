@@ -3,6 +3,7 @@ package encap_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -72,6 +73,7 @@ var admission = map[string]rule{
 	"urgent pointer": {only: "TCP", edit: func(s *stream) { s.urgent = 1 }},
 	"option value":   {only: "TCP", edit: func(s *stream) { s.options = timestamps(11, 20) }},
 	"fewer options":  {only: "TCP", edit: func(s *stream) { s.options = nil }},
+	"shorter in all": {only: "TCP", edit: func(s *stream) { s.options = nil }, payload: 1},
 	"FIN":            {only: "TCP", edit: func(s *stream) { s.flags |= fin }},
 	"SYN":            {only: "TCP", edit: func(s *stream) { s.flags |= syn }},
 	"RST":            {only: "TCP", edit: func(s *stream) { s.flags |= rst }},
@@ -159,4 +161,58 @@ func TestCoalesceNotBehindOptions(t *testing.T) {
 	long[24], long[25] = 0, 0
 	binary.BigEndian.PutUint16(long[24:], ^naiveSum(long[14:38], 0))
 	checkPair(t, "IPv4 options", long, long, false)
+}
+
+// TestEveryHeaderBitCounts changes one bit of the second of two frames that
+// would be joined, makes its checksums right again, and wants the two joined
+// only if it was a bit that the segments of a super-frame may differ in.
+func TestEveryHeaderBitCounts(t *testing.T) {
+	for name, s := range kinds() {
+		first, next := s.frame(text(100)), second(s)
+		for bit := range 8 * s.headers() {
+			at, mask := bit/8, byte(0x80>>(bit%8))
+			if s.isChecksum(at) {
+				continue
+			}
+			frame := next.frame(text(100))
+			frame[at] ^= mask
+			s.correct(frame)
+			joins := s.mayDiffer(at, mask)
+			checkPair(t, fmt.Sprintf("%s, byte %d, bit %#x", name, at, mask), first, frame, joins)
+			c := coalescer()
+			add(c, first)
+			if extended := c.Extend(frame); extended != joins {
+				t.Errorf("%s, byte %d, bit %#x: joined %v without a look at the layout, want %v", name, at, mask, extended, joins)
+			}
+		}
+	}
+}
+
+// mayDiffer reports whether a bit may be another one in the next segment: of
+// IPv4's identification, because the stream has DF, and PSH.
+func (s *stream) mayDiffer(at int, mask byte) bool {
+	id := s.l3() + 4
+	return !s.v6() && (at == id || at == id+1) || !s.udp && at == s.l4()+13 && mask == psh
+}
+
+func (s *stream) isChecksum(at int) bool {
+	ip, l4 := s.l3()+10, s.l4()+s.checksumOffset()
+	return !s.v6() && (at == ip || at == ip+1) || at == l4 || at == l4+1
+}
+
+// correct computes the checksums of a frame whose headers are where the
+// stream's are.
+func (s *stream) correct(frame []byte) {
+	ip, l4 := frame[s.l3():s.l4()], frame[s.l4():]
+	addresses := ip[12:]
+	if s.v6() {
+		addresses = ip[8:]
+	} else {
+		ip[10], ip[11] = 0, 0
+		binary.BigEndian.PutUint16(ip[10:], ^naiveSum(ip, 0))
+	}
+	pseudo := naiveSum(addresses, naiveSum([]byte{byte(len(l4) >> 8), byte(len(l4)), 0, byte(s.protocol())}, 0))
+	field := l4[s.checksumOffset():][:2]
+	field[0], field[1] = 0, 0
+	binary.BigEndian.PutUint16(field, ^naiveSum(l4, pseudo))
 }

@@ -59,7 +59,7 @@ func TestCoalescerDoesNotAllocate(t *testing.T) {
 		wantNoAllocs(t, name, func() {
 			copy(frames[0], saved)
 			for i := range frames {
-				c.Add(encap.Packet{Frame: frames[i]}, layouts[i])
+				c.Add(&encap.Packet{Frame: frames[i]}, layouts[i])
 			}
 			joined = len(c.Frames())
 			c.Reset()

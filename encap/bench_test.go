@@ -163,7 +163,7 @@ func BenchmarkCoalescer(b *testing.B) {
 		for b.Loop() {
 			copy(frames[0], saved)
 			for i := range frames {
-				c.Add(encap.Packet{Frame: frames[i]}, layouts[i])
+				c.Add(&encap.Packet{Frame: frames[i]}, layouts[i])
 			}
 			joined = len(c.Frames())
 			c.Reset()
@@ -182,7 +182,7 @@ func BenchmarkCoalescerAlone(b *testing.B) {
 		layout := parse(frame)
 		c := coalescer()
 		for b.Loop() {
-			c.Add(encap.Packet{Frame: frame}, layout)
+			c.Add(&encap.Packet{Frame: frame}, layout)
 			c.Reset()
 		}
 	})

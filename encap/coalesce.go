@@ -1,7 +1,6 @@
 package encap
 
 import (
-	"bytes"
 	"encoding/binary"
 )
 
@@ -17,11 +16,18 @@ type Coalescer struct {
 	TCP, UDP bool
 
 	frames []Coalesced
-	open   [flowSlots]int32 // flow hash → index+1 in frames of the one that may still grow
+	latest int // 1 + index of what the frame before became part of, if that may grow; else 0
+
+	// Frames are counted over all batches, so that flows are forgotten by
+	// looking at newer numbers only: frames[0] has number first+1, and what open
+	// says, flow hash → number of the frame that may still grow, counts if it
+	// is more than forgotten.
+	open             [flowSlots]uint64
+	first, forgotten uint64
 }
 
 const (
-	flowSlots      = 64
+	flowSlots      = 256
 	maxSuperFrame  = 0xffff // IP total length, and what an IPv6 payload length can say
 	maxUDPSegments = 64     // UDP_MAX_SEGMENTS before Linux 6.9 (1382e3b6a350)
 	maxTCPSegments = 512    // keeps a write below the 1024 parts that writev takes
@@ -42,6 +48,7 @@ type Coalesced struct {
 
 // Reset forgets all frames: their memory is the lender's again.
 func (c *Coalescer) Reset() {
+	c.first += uint64(len(c.frames))
 	c.frames = c.frames[:0]
 	c.forgetFlows()
 }
@@ -49,24 +56,48 @@ func (c *Coalescer) Reset() {
 // Add takes a frame with its layout and description. It joins the frame to an
 // earlier one where that is allowed, and otherwise queues it behind all others.
 // Frames of one flow stay in order.
-func (c *Coalescer) Add(p Packet, l *Layout) {
+func (c *Coalescer) Add(p *Packet, l *Layout) {
 	if l.Fragment || l.L4 == 0 {
+		c.push(p, l)
+		c.latest = 0
 		// Its flow cannot be told, so nothing may grow past it.
 		if l.Version != 0 {
 			c.forgetFlows()
 		}
-		c.push(p, l)
 		return
 	}
 	slot := &c.open[FlowHash(p.Frame, l)%flowSlots]
-	candidate := c.mayJoin(&p, l)
-	if candidate && *slot != 0 && c.frames[*slot-1].join(p.Frame, l) {
-		return
+	candidate := c.mayJoin(p, l)
+	if at := int(*slot - c.first); candidate && *slot > c.forgotten {
+		if f := &c.frames[at-1]; f.precedes(p.Frame, l) {
+			f.join(p.Frame, l)
+			c.latest = at
+			return
+		}
 	}
 	c.push(p, l)
-	if *slot = 0; candidate && !c.last().closed {
-		*slot = int32(len(c.frames))
+	if *slot, c.latest = 0, 0; candidate && !c.last().closed {
+		c.latest = len(c.frames)
+		*slot = c.first + uint64(c.latest)
 	}
+}
+
+// Extend does as Add does, if the frame is the next segment of the flow that
+// the frame before belongs to and can be joined to that one. Otherwise it does
+// nothing and returns false. It takes less time, because headers that are the
+// same need not be looked at again.
+func (c *Coalescer) Extend(frame []byte) bool {
+	if c.latest == 0 {
+		return false
+	}
+	f := &c.frames[c.latest-1]
+	l := f.layout
+	l.End = len(frame)
+	if !f.precedes(frame, &l) || !c.mayJoin(&Packet{Frame: frame}, &l) {
+		return false
+	}
+	f.join(frame, &l)
+	return true
 }
 
 // Frames returns what has been added, super-frames completed. The result and
@@ -85,19 +116,22 @@ func (f *Coalesced) Arrived() (frames, bytes int) {
 	return 1 + len(f.Tail), f.length + len(f.Tail)*f.layout.Payload
 }
 
-func (c *Coalescer) forgetFlows() { c.open = [flowSlots]int32{} }
+func (c *Coalescer) forgetFlows() {
+	c.forgotten = c.first + uint64(len(c.frames))
+	c.latest = 0
+}
 
 func (c *Coalescer) last() *Coalesced { return &c.frames[len(c.frames)-1] }
 
 // push queues a frame; the Tail of an earlier use of the slot is used again.
-func (c *Coalescer) push(p Packet, l *Layout) {
+func (c *Coalescer) push(p *Packet, l *Layout) {
 	if len(c.frames) < cap(c.frames) {
 		c.frames = c.frames[:len(c.frames)+1]
 	} else {
 		c.frames = append(c.frames, Coalesced{})
 	}
 	f := c.last()
-	f.Packet, f.Tail = p, f.Tail[:0]
+	f.Packet, f.Tail = *p, f.Tail[:0]
 	f.layout, f.length, f.size = *l, len(p.Frame), l.End-l.Payload
 	if l.Version == 4 {
 		f.lastID = binary.BigEndian.Uint16(p.Frame[l.L3+4:])
@@ -110,7 +144,7 @@ func (c *Coalescer) push(p Packet, l *Layout) {
 // damaged on its way must not come out of it as good.
 func (c *Coalescer) mayJoin(p *Packet, l *Layout) bool {
 	wanted := l.Proto == protoTCP && c.TCP || l.Proto == protoUDP && c.UDP
-	if !wanted || p.GSO.Type != GSONone || l.End != len(p.Frame) || l.End == l.Payload {
+	if !wanted || p.GSO.Type != GSONone || l.End == l.Payload || l.End != len(p.Frame) || !l.innerIs(p.Frame) {
 		return false
 	}
 	if l.Proto == protoTCP && p.Frame[l.L4+13]&^tcpPSH != tcpACK {
@@ -133,24 +167,29 @@ func (c *Coalescer) mayJoin(p *Packet, l *Layout) bool {
 	return verify(p.Frame, l) == csumValid
 }
 
-// join appends the frame's payload to f if it is the next segment of f's flow,
-// and reports whether it did.
-func (f *Coalesced) join(frame []byte, l *Layout) bool {
+// precedes reports whether the frame, which may be joined and has layout l, is
+// the next segment of f's flow, and there is room for it.
+func (f *Coalesced) precedes(frame []byte, l *Layout) bool {
 	size := l.End - l.Payload
-	if f.closed || size > f.size || f.length+size > maxSuperFrame || !f.sameHeaders(frame, l) {
+	if f.closed || size > f.size || f.length+size > maxSuperFrame || len(frame) < f.layout.Payload {
 		return false
 	}
-	if !f.nextInFlow(frame, l) || l.Version == 4 && !f.nextID(frame, l) {
-		return false
-	}
+	return f.sameHeaders(frame) && f.nextInFlow(frame, l) && (l.Version == 6 || f.nextID(frame, l))
+}
+
+// join appends the payload of a frame that f precedes.
+func (f *Coalesced) join(frame []byte, l *Layout) {
+	size := l.End - l.Payload
 	f.Tail = append(f.Tail, frame[l.Payload:l.End:l.End])
 	f.length += size
 	f.closed = size < f.size
+	if l.Version == 4 {
+		f.lastID = binary.BigEndian.Uint16(frame[l.L3+4:])
+	}
 	if l.Proto == protoTCP && frame[l.L4+13]&tcpPSH != 0 {
 		f.Frame[l.L4+13] |= tcpPSH
 		f.closed = true
 	}
-	return true
 }
 
 // nextInFlow checks that there is room for one more segment and that it is the
@@ -172,41 +211,7 @@ func (f *Coalesced) nextInFlow(frame []byte, l *Layout) bool {
 // it will when the super-frame is cut again.
 func (f *Coalesced) nextID(frame []byte, l *Layout) bool {
 	id := binary.BigEndian.Uint16(frame[l.L3+4:])
-	if frame[l.L3+6]&0x40 == 0 && id != f.lastID+1 {
-		return false
-	}
-	f.lastID = id
-	return true
-}
-
-// sameHeaders compares all that a super-frame has only once: everything in
-// front of the payload but lengths, checksums, IPv4 identification, TCP
-// sequence number and PSH. TTL, the whole TOS with its ECN bits, DF, the flow
-// label, acknowledgement, window and TCP options have to be equal.
-func (f *Coalesced) sameHeaders(frame []byte, l *Layout) bool {
-	if *l != (Layout{
-		EtherType: f.layout.EtherType, Tags: f.layout.Tags, Version: f.layout.Version,
-		Proto: f.layout.Proto, L3: f.layout.L3, L4: f.layout.L4, Payload: f.layout.Payload, End: l.End,
-	}) {
-		return false
-	}
-	have := f.Frame
-	same := func(from, to int) bool { return bytes.Equal(have[from:to], frame[from:to]) }
-	if !same(0, l.L3) {
-		return false
-	}
-	if l.Version == 4 {
-		if !same(l.L3, l.L3+2) || !same(l.L3+6, l.L3+10) || !same(l.L3+12, l.L4) {
-			return false
-		}
-	} else if !same(l.L3, l.L3+4) || !same(l.L3+6, l.L4) {
-		return false
-	}
-	if !same(l.L4, l.L4+4) {
-		return false
-	}
-	return l.Proto == protoUDP ||
-		same(l.L4+8, l.L4+13) && same(l.L4+14, l.L4+16) && same(l.L4+18, l.Payload)
+	return frame[l.L3+6]&0x40 != 0 || id == f.lastID+1
 }
 
 // finish turns the first frame's headers into those of the super-frame.

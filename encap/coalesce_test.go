@@ -17,7 +17,7 @@ func add(c *encap.Coalescer, frames ...[]byte) {
 	for _, f := range frames {
 		f = bytes.Clone(f)
 		l := parse(f)
-		c.Add(encap.Packet{Frame: f, GSO: encap.DescribeReceived(f, l, 65535, 0)}, l)
+		c.Add(&encap.Packet{Frame: f, GSO: encap.DescribeReceived(f, l, 65535, 0)}, l)
 	}
 }
 
@@ -88,6 +88,69 @@ func checkInverse(t *testing.T, name string, s stream, payload []byte, size int)
 	bytes := len(payload) + len(frames)*s.headers()
 	if n, b := made[0].Arrived(); n != len(frames) || b != bytes {
 		t.Fatalf("%s: arrived were %d frames of %d bytes, want %d of %d", name, n, b, len(frames), bytes)
+	}
+}
+
+// TestExtend: the segments of one flow are joined without a look at their
+// layout; a frame that follows anything else is not.
+func TestExtend(t *testing.T) {
+	for name, s := range kinds() {
+		frames := s.segments(text(450), 100)
+		c := coalescer()
+		if c.Extend(frames[0]) {
+			t.Errorf("%s: joined to nothing", name)
+		}
+		add(c, frames[0])
+		for i, f := range frames[1:] {
+			if !c.Extend(bytes.Clone(f)) {
+				t.Errorf("%s: segment %d is not joined", name, i+1)
+			}
+		}
+		wantFrames(t, expand(t, c.Frames()), frames)
+		c.Reset()
+		if c.Extend(frames[1]) {
+			t.Errorf("%s: joined after Reset", name)
+		}
+		other := s
+		other.src = netip.AddrPortFrom(s.src.Addr(), 1)
+		add(c, frames[0], other.frame(text(100)), frames[1])
+		if wantCounts(t, name, c, 2, 1); c.Extend(new(second(other)).frame(text(100))) {
+			t.Errorf("%s: joined to another frame than the one before", name)
+		}
+		c.Reset()
+		for what, between := range map[string][]byte{"another flow": other.frame(text(100)), "ARP": arp(), "a fragment": fragment(&s, 100, true)} {
+			add(c, frames[0], between)
+			if c.Extend(frames[1]) {
+				t.Errorf("%s: joined although %s came between", name, what)
+			}
+			c.Reset()
+		}
+	}
+}
+
+// TestCoalescePackets joins packets without an Ethernet header.
+func TestCoalescePackets(t *testing.T) {
+	for name, s := range map[string]stream{"TCP4": tcp4(), "TCP6": tcp6(), "UDP4": udp4(), "UDP6": udp6()} {
+		c := coalescer()
+		var want [][]byte
+		for i, f := range s.segments(text(400), 100) {
+			want = append(want, f[14:])
+			p := encap.Packet{Frame: bytes.Clone(f[14:])}
+			if l := encap.ParsePacket(p.Frame); i%2 == 0 || !c.Extend(p.Frame) {
+				c.Add(&p, &l)
+			}
+		}
+		made := c.Frames()
+		if len(made) != 1 {
+			t.Fatalf("%s: joined to %d packets", name, len(made))
+		}
+		p := whole(&made[0])
+		l := encap.ParsePacket(p.Frame)
+		segments, err := encap.CutSuperFrame(&p, &l)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		wantFrames(t, cut(&segments), want)
 	}
 }
 
@@ -175,7 +238,7 @@ func TestCoalesceLeavesSuperFramesAlone(t *testing.T) {
 		super := s.super(text(3000), 1000)
 		c := coalescer()
 		add(c, frames[0], frames[1])
-		c.Add(super, parse(super.Frame))
+		c.Add(&super, parse(super.Frame))
 		add(c, frames[2], frames[3])
 		wantCounts(t, name, c, 2, 1, 2)
 		if got := c.Frames()[1]; got.GSO != super.GSO || len(got.Tail) != 0 {

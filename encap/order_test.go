@@ -158,14 +158,19 @@ func flowsOf(frames [][]byte) map[string][][]byte {
 // exactly them back, flow by flow, when what c made is cut again.
 func checkCoalesced(t *testing.T, c *encap.Coalescer, frames [][]byte) (made int) {
 	t.Helper()
+	other := coalescer()
 	var want [][]byte
 	for _, frame := range frames {
 		l := parse(frame)
 		p := encap.Packet{Frame: frame, GSO: encap.DescribeReceived(frame, l, 1450, 700)}
+		if again := (encap.Packet{Frame: bytes.Clone(frame), GSO: p.GSO}); !other.Extend(again.Frame) {
+			other.Add(&again, l)
+		}
 		want = append(want, expand(t, []encap.Coalesced{{Packet: encap.Packet{Frame: bytes.Clone(frame), GSO: p.GSO}}})...)
-		c.Add(p, l)
+		c.Add(&p, l)
 	}
 	made = len(c.Frames())
+	wantSame(t, other.Frames(), c.Frames())
 	got := expand(t, c.Frames())
 	for i := range got {
 		got[i] = normal(got[i])
@@ -181,6 +186,20 @@ func checkCoalesced(t *testing.T, c *encap.Coalescer, frames [][]byte) (made int
 		wantFrames(t, gotFlows[flow], wantFlows[flow])
 	}
 	return made
+}
+
+// wantSame compares what was made by way of Extend with what was made without.
+func wantSame(t *testing.T, got, want []encap.Coalesced) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("with Extend there are %d frames, want %d", len(got), len(want))
+	}
+	for i := range want {
+		g, w := &got[i], &want[i]
+		if !bytes.Equal(g.Frame, w.Frame) || g.GSO != w.GSO || !slices.EqualFunc(g.Tail, w.Tail, bytes.Equal) {
+			t.Fatalf("frame %d with Extend differs:\ngot  %x, %d more, %+v\nwant %x, %d more, %+v", i, g.Frame, len(g.Tail), g.GSO, w.Frame, len(w.Tail), w.GSO)
+		}
+	}
 }
 
 // TestCoalesceKeepsOrder mixes flows at random. One Coalescer serves all

@@ -70,7 +70,7 @@ func (w *wire) carry(i int) {
 	for j := range w.batch.Packets {
 		p := &w.batch.Packets[j]
 		l := encap.ParseFrame(p.Frame)
-		w.joined[i].Add(*p, &l)
+		w.joined[i].Add(p, &l)
 	}
 	made := w.joined[i].Frames()
 	for j := range made {

@@ -52,7 +52,7 @@ func joined(frames ...[]byte) []encap.Coalesced {
 	for _, f := range frames {
 		f = bytes.Clone(f)
 		l := encap.ParseFrame(f)
-		c.Add(encap.Packet{Frame: f, GSO: encap.DescribeReceived(f, &l, 1500, 0)}, &l)
+		c.Add(&encap.Packet{Frame: f, GSO: encap.DescribeReceived(f, &l, 1500, 0)}, &l)
 	}
 	return c.Frames()
 }
