@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"errors"
 	"syscall"
 
@@ -34,54 +35,82 @@ func (s *socketSource) handle() {
 
 // takeApart queues the frames of the batch to their links.
 func (s *socketSource) takeApart() {
+	r := received{from: s.from}
 	for i := range s.datagrams {
-		s.port.split(&s.datagrams[i], s.from)
+		s.port.split(&s.datagrams[i], &r)
 	}
 }
 
 func (s *socketSource) lost(error) {}
 
-// split takes apart what one receive call entry holds: one VXLAN packet, or a
-// run of them that UDP_GRO joined.
-func (p *port) split(d *underlay.Datagram, from *listener) {
-	data := d.Data
-	for len(data) > 0 {
-		n := encap.SplitDatagram(data, d.Segment)
-		inner := 0
-		if n == len(d.Data) {
-			inner = d.Segment // of a UDP super-frame inside, if it says anything
-		}
-		p.decapsulate(data[:n:n], d, inner, from)
-		data = data[n:]
-	}
-	if len(d.Data) == 0 {
-		p.drops.drop(ShortHeader)
-	}
+// received is where a batch stands: the datagram that is looked at, and the
+// packet before, which the next one mostly is like.
+type received struct {
+	*underlay.Datagram
+	from *listener
+
+	link   *Link          // that took the packet before; nil if none did, or its outer headers were others
+	header uint64         // its VXLAN header
+	source routetable.MAC // its inner source
 }
 
-// decapsulate checks one VXLAN packet of d, in the kernel's order, and queues
-// the frame inside to its link.
-func (p *port) decapsulate(packet []byte, d *underlay.Datagram, segment int, from *listener) {
+// split takes apart what one receive call entry holds: one VXLAN packet, or a
+// run of them that UDP_GRO joined.
+func (p *port) split(d *underlay.Datagram, r *received) {
+	if r.link != nil && (d.From != r.From || d.TOS != r.TOS || d.IfIndex != r.IfIndex) {
+		r.link = nil
+	}
+	r.Datagram = d
+	data := d.Data
+	n := encap.SplitDatagram(data, d.Segment)
+	for ; n < len(data); data = data[n:] {
+		p.receive(data[:n:n], r)
+	}
+	p.receive(data[:len(data):len(data)], r)
+}
+
+// receive takes a VXLAN packet. What is done with one is decided by its outer
+// and inner headers and nothing else. So a segment that goes on where the packet
+// before ended, which was taken, is taken too.
+func (p *port) receive(packet []byte, r *received) {
+	link := r.link
+	if link == nil || len(packet) < encap.HeaderLen || headerOf(packet) != r.header {
+		link = p.decapsulate(packet, r)
+	} else if link.joined.Extend(packet[encap.HeaderLen:]) {
+		return
+	}
+	if link == nil || !link.accept(packet[encap.HeaderLen:], r) {
+		r.link = nil
+		return
+	}
+	r.link, r.header = link, headerOf(packet)
+}
+
+func headerOf(packet []byte) uint64 { return binary.NativeEndian.Uint64(packet) }
+
+// decapsulate checks a VXLAN packet, in the kernel's order, as far as its link.
+// It returns that, or nil if the packet was dropped.
+func (p *port) decapsulate(packet []byte, r *received) *Link {
 	header, err := encap.ParseHeader(packet)
 	if err != nil {
 		p.drops.drop(decapReason(err))
-		return
+		return nil
 	}
-	link := from.links[header.VNI]
-	if link == nil || !link.hears(d) {
+	link := r.from.links[header.VNI]
+	if link == nil || !link.hears(r.Datagram) {
 		p.drops.drop(UnknownVNI)
-		return
+		return nil
 	}
 	s := link.set.Load()
-	if s.allowed != nil && !s.allowed.Contains(d.From) {
+	if s.allowed != nil && !s.allowed.Contains(r.From) {
 		link.counters.drops.drop(SourceNotAllowed)
-		return
+		return nil
 	}
 	if header.Reserved && !s.cfg.IgnoreReserved {
 		link.counters.drops.drop(ReservedBits)
-		return
+		return nil
 	}
-	link.accept(packet[encap.HeaderLen:], d, segment, s)
+	return link
 }
 
 // hears reports whether the datagram came where the link is: one with
@@ -91,43 +120,53 @@ func (l *Link) hears(d *underlay.Datagram) bool {
 	return !s.cfg.Local.IsLinkLocalUnicast() || !l.ipv6 || d.IfIndex == 0 || d.IfIndex == s.devIndex
 }
 
-// accept queues a frame to the link's device, or drops it.
-func (l *Link) accept(frame []byte, d *underlay.Datagram, segment int, s *settings) {
+// accept checks a frame, in the kernel's order, and queues it to the link's
+// device. It returns false if it was dropped.
+func (l *Link) accept(frame []byte, r *received) bool {
 	if len(frame) < encap.EtherHeaderLen {
 		l.counters.drops.drop(ShortFrame)
-		return
+		return false
 	}
-	attrs := l.attrs.Load()
+	attrs, s := l.attrs.Load(), l.set.Load()
 	source := macAt(frame, 6)
 	if source == attrs.mac {
 		l.counters.drops.drop(OwnSource)
-		return
+		return false
 	}
 	p, layout := encap.Packet{Frame: frame}, encap.Layout{}
 	layout.ParseFrame(frame)
 	if layout.Tags > 0 && s.cfg.DropVLAN {
 		l.counters.drops.drop(VLAN)
-		return
+		return false
 	}
-	if !s.cfg.NoLearning && attrs.up && !l.learn(source, d) {
-		return
+	if known := r.link == l && r.source == source; !known && !s.cfg.NoLearning && attrs.up && !l.learn(source, r.Datagram) {
+		return false
 	}
+	r.source = source
 	if layout.CheckLength(frame) != nil {
 		l.counters.drops.drop(BadLength)
-		return
+		return false
 	}
-	if encap.DecapECN(frame, &layout, d.TOS) != nil {
+	if encap.DecapECN(frame, &layout, r.TOS) != nil {
 		l.counters.drops.drop(ECN)
-		return
+		return false
 	}
+	// In a run no payload is longer than Segment, so that is not taken for the
+	// size of what is in a UDP super-frame.
+	if gso := encap.DescribeReceived(frame, &layout, attrs.mtu, r.Segment); gso.NeedsCsum {
+		p.GSO = gso
+	}
+	l.queue(&p, &layout)
+	return true
+}
+
+// queue has a frame written to the device at the end of the turn.
+func (l *Link) queue(p *encap.Packet, layout *encap.Layout) {
 	if !l.dirty {
 		l.dirty = true
 		l.port.dirty = append(l.port.dirty, l)
 	}
-	if gso := encap.DescribeReceived(frame, &layout, attrs.mtu, segment); gso.NeedsCsum {
-		p.GSO = gso
-	}
-	l.joined.Add(&p, &layout)
+	l.joined.Add(p, layout)
 }
 
 // learn notes which VTEP a frame's source is behind, and drops the frame if
