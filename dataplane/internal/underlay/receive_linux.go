@@ -36,6 +36,7 @@ type Receiver struct {
 	controls [maxReceive]controlBuffer
 	iovecs   [maxReceive]unix.Iovec
 	out      [maxReceive]Datagram
+	taken    int // headers that the last call wrote to
 	wanted   int // messages to ask for: fewer when they are large
 }
 
@@ -70,16 +71,13 @@ func (r *Receiver) layOut() {
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 		h.Control = &r.controls[i][0]
 	}
+	r.taken = len(r.headers)
 }
 
 // Receive returns what has arrived, at most 64 messages and not much more than
 // 64 KB, or nothing; it never waits. The result is valid until the next call.
 func (r *Receiver) Receive() ([]Datagram, error) {
-	for i := range r.wanted {
-		h := &r.headers[i].hdr
-		h.Namelen = unix.SizeofSockaddrInet6
-		h.SetControllen(len(r.controls[i]))
-	}
+	r.rewind()
 	r.Calls.Add(1)
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd),
 		uintptr(unsafe.Pointer(&r.headers[0])), uintptr(r.wanted), unix.MSG_DONTWAIT, 0, 0)
@@ -95,8 +93,19 @@ func (r *Receiver) Receive() ([]Datagram, error) {
 		r.take(i)
 		largest = max(largest, len(r.out[i].Data))
 	}
-	r.wanted = min(maxReceive, max(1, maxReceiveBytes/largest))
+	r.taken, r.wanted = int(n), min(maxReceive, max(1, maxReceiveBytes/largest))
 	return r.out[:n], nil
+}
+
+// rewind gives the room for names and control messages back to the headers that
+// the kernel has written to.
+func (r *Receiver) rewind() {
+	for i := range r.taken {
+		h := &r.headers[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(len(r.controls[i]))
+	}
+	r.taken = 0
 }
 
 func (r *Receiver) take(i int) {
