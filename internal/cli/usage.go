@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weftnet/weft/internal/spelling"
 )
 
 // usageError is a command line that could never work; report adds where the
@@ -60,7 +62,7 @@ func subcommands(cmd *cobra.Command) []string {
 // was probably meant.
 func unknown(kind, word string, allowed []string) error {
 	meant := ""
-	if near := nearest(word, allowed); near != "" {
+	if near := spelling.Nearest(word, allowed); near != "" {
 		meant = fmt.Sprintf("did you mean `%s`? ", near)
 	}
 	return usagef("unknown %s %q: %sallowed are %s", kind, word, meant, listed(allowed))
@@ -68,37 +70,4 @@ func unknown(kind, word string, allowed []string) error {
 
 func listed(words []string) string {
 	return strings.Join(slices.Sorted(slices.Values(words)), ", ")
-}
-
-// nearest returns the word at the smallest edit distance from typed, or ""
-// when more than half of typed would have to change.
-func nearest(typed string, words []string) string {
-	best, bestDistance := "", len(typed)/2+1
-	for _, w := range slices.Sorted(slices.Values(words)) {
-		if d := distance(typed, w); d < bestDistance {
-			best, bestDistance = w, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -207,15 +207,3 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	words := []string{"remote", "local", "dev", "dstport", "srcport", "id"}
-	for typed, want := range map[string]string{
-		"remot": "remote", "lokal": "local", "dstprot": "dstport", "srcprt": "srcport",
-		"x": "", "bogus": "", "": "",
-	} {
-		if got := nearest(typed, words); got != want {
-			t.Errorf("%q: %q, want %q", typed, got, want)
-		}
-	}
-}
