@@ -1,0 +1,61 @@
+// Package etcd2 is a store.Store over version 2 of etcd's interface, which
+// flannel spoke up to v0.17. etcd serves it up to 3.5, behind --enable-v2 since
+// 3.4. Keys of one version are not seen in the other.
+package etcd2
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	clientv2 "go.etcd.io/etcd/client/v2"
+
+	"github.com/weftnet/weft/internal/flannel/store"
+)
+
+// Store speaks to one cluster.
+type Store struct {
+	opts      store.Options
+	transport *http.Transport
+	keys      clientv2.KeysAPI
+}
+
+// Open checks the options and reads the files that they name. It does not
+// connect.
+func Open(opts store.Options) (*Store, error) {
+	opts, err := opts.Complete()
+	if err != nil {
+		return nil, err
+	}
+	tls, err := opts.TLS()
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: opts.Timeout, KeepAlive: 10 * time.Second}
+	transport := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     tls,
+		TLSHandshakeTimeout: opts.Timeout,
+	}
+	client, err := clientv2.New(clientv2.Config{
+		Endpoints:               opts.Endpoints,
+		Transport:               transport,
+		Username:                opts.Username,
+		Password:                opts.Password,
+		HeaderTimeoutPerRequest: opts.Timeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{opts: opts, transport: transport, keys: clientv2.NewKeysAPI(client)}, nil
+}
+
+// Close ends what connections are idle; requests end with their contexts.
+func (s *Store) Close() error {
+	s.transport.CloseIdleConnections()
+	return nil
+}
+
+// Keys of v2 begin with a slash, whatever was asked for.
+func absolute(key string) string { return "/" + strings.Trim(key, "/") }

@@ -1,0 +1,100 @@
+// Package etcd3 is a store.Store over version 3 of etcd's interface, which
+// flannel speaks since v0.18.
+package etcd3
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"github.com/weftnet/weft/internal/flannel/store"
+)
+
+// Store is connected to one cluster.
+type Store struct {
+	opts store.Options
+
+	mu     sync.Mutex
+	client *clientv3.Client // nil before the first use
+}
+
+// Open checks the options and reads the files that they name. It does not
+// connect.
+func Open(opts store.Options) (*Store, error) {
+	opts, err := opts.Complete()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := opts.TLS(); err != nil {
+		return nil, err
+	}
+	return &Store{opts: opts}, nil
+}
+
+// Close ends all requests and watches.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return nil
+	}
+	return s.client.Close()
+}
+
+// connected returns the client, which with a user name is not to be had before
+// etcd has answered.
+func (s *Store) connected() (*clientv3.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, nil
+	}
+	cfg, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	s.client, err = clientv3.New(cfg)
+	return s.client, err
+}
+
+func (s *Store) config() (clientv3.Config, error) {
+	tls, err := s.opts.TLS()
+	return clientv3.Config{
+		Endpoints:   s.opts.Endpoints,
+		TLS:         tls,
+		Username:    s.opts.Username,
+		Password:    s.opts.Password,
+		DialTimeout: s.opts.Timeout,
+		// A host that vanished does not end its connections. etcd refuses
+		// clients that ask more often than every 5 s.
+		DialKeepAliveTime:    10 * time.Second,
+		DialKeepAliveTimeout: 5 * time.Second,
+		Logger:               zap.NewNop(),
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect(s.opts.Timeout))},
+	}, err
+}
+
+// reconnect tries a dead endpoint as often as a watch is tried; gRPC by itself
+// waits up to two minutes.
+func reconnect(timeout time.Duration) grpc.ConnectParams {
+	return grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 5 * time.Second},
+		MinConnectTimeout: timeout,
+	}
+}
+
+// do runs a request within its time, and explains its error.
+func (s *Store) do(ctx context.Context, request func(context.Context, *clientv3.Client) error) error {
+	client, err := s.connected()
+	if err == nil {
+		within, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+		defer cancel()
+		err = request(within, client)
+	}
+	return s.explain(ctx, err)
+}
