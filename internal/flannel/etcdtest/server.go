@@ -78,6 +78,14 @@ func Test(t testing.TB, c Config) *Server {
 
 // Run starts a server that was stopped on the port that it had.
 func (s *Server) Run() error {
+	if err := s.RunCut(); err != nil {
+		return err
+	}
+	return s.wire.mend()
+}
+
+// RunCut starts a server that was stopped but lets clients through only at Mend.
+func (s *Server) RunCut() error {
 	etcd, err := embed.StartEtcd(s.cfg)
 	if err != nil {
 		return fmt.Errorf("start etcd: %w", err)
@@ -85,7 +93,7 @@ func (s *Server) Run() error {
 	select {
 	case <-etcd.Server.ReadyNotify():
 		s.etcd = etcd
-		return s.wire.mend()
+		return nil
 	case <-time.After(startWithin):
 		etcd.Close()
 		return fmt.Errorf("etcd is not ready within %v", startWithin)

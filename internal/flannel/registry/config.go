@@ -1,0 +1,119 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weftnet/weft/internal/flannel/netconf"
+	"github.com/weftnet/weft/internal/flannel/store"
+)
+
+// FollowConfig tells take of the config now and whenever it changes, until ctx
+// ends, whose error it returns. Instead of a config take gets what is wrong:
+// there is none, it cannot be used, or the store does not answer. Of the same
+// trouble it hears once.
+func (r *Registry) FollowConfig(ctx context.Context, take func(*netconf.Config, error)) error {
+	w := &configFollowing{registry: r, take: take}
+	for {
+		err := w.step(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, store.ErrGone) {
+			w.trouble("the store", err)
+		}
+		if err := w.backoff.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// AwaitConfig returns the config as soon as there is one that can be used, and
+// tells report what is wrong until then.
+func (r *Registry) AwaitConfig(ctx context.Context, report func(error)) (cfg *netconf.Config, err error) {
+	within, found := context.WithCancel(ctx)
+	defer found()
+	err = r.FollowConfig(within, func(c *netconf.Config, err error) {
+		switch {
+		case cfg != nil:
+		case err != nil:
+			report(err)
+		default:
+			cfg = c
+			found()
+		}
+	})
+	if cfg != nil {
+		return cfg, nil
+	}
+	return nil, err
+}
+
+type configFollowing struct {
+	registry *Registry
+	take     func(*netconf.Config, error)
+	told     bool   // of a config, which was
+	text     string // this
+	said     string // the kind of trouble that was told last, "" for none
+	backoff  store.Backoff
+}
+
+func (w *configFollowing) step(ctx context.Context) error {
+	r := w.registry
+	read, err := r.store.Read(ctx, r.config)
+	if err != nil {
+		return err
+	}
+	if len(read.Pairs) == 0 {
+		w.missing(ctx)
+	} else {
+		w.found(read.Pairs[0].Value)
+	}
+	return r.store.Watch(ctx, r.config, read.Revision, func(changes []store.Change, _ int64) {
+		w.backoff.Reset()
+		for _, c := range changes {
+			if c.Deleted {
+				w.missing(ctx)
+			} else {
+				w.found(c.Value)
+			}
+		}
+	})
+}
+
+func (w *configFollowing) found(text []byte) {
+	cfg, err := netconf.Parse(text)
+	if err != nil {
+		w.trouble(string(text), fmt.Errorf("the config at %s cannot be used: %w", w.registry.config, err))
+		return
+	}
+	if w.told && w.said == "" && w.text == string(text) {
+		return
+	}
+	w.told, w.text, w.said = true, string(text), ""
+	w.take(cfg, nil)
+}
+
+func (w *configFollowing) missing(ctx context.Context) {
+	w.trouble("nothing", w.registry.noConfig(ctx))
+}
+
+// trouble tells of err unless the last that was told is of the same kind: what
+// the store says when it is away differs from try to try.
+func (w *configFollowing) trouble(kind string, err error) {
+	if w.said != kind {
+		w.said = kind
+		w.take(nil, err)
+	}
+}
+
+// noConfig says where the config was looked for, and where it is instead.
+func (r *Registry) noConfig(ctx context.Context) error {
+	err := fmt.Errorf("there is no config at %s", r.config)
+	if r.other != nil && r.other.has(ctx, r.config) {
+		return fmt.Errorf("%w in the %s API of etcd, but there is one in the %s API, which %s reads",
+			err, r.other.mine, r.other.name, r.other.flag)
+	}
+	return fmt.Errorf("%w; write one there, such as {\"Network\":\"10.42.0.0/16\"}, or name another place with --etcd-prefix", err)
+}

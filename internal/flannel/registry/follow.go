@@ -1,0 +1,167 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/weftnet/weft/internal/flannel/lease"
+	"github.com/weftnet/weft/internal/flannel/store"
+)
+
+// Follower is told of the leases. Its functions are called one at a time; all
+// but Take may be nil.
+type Follower struct {
+	// Take gets what has happened, in the order of the store. The first call
+	// brings all leases there are, even if there are none; later ones may
+	// bring many events that came together.
+	Take func([]Event)
+
+	Malformed func(Malformed) // each time that such a key is seen
+	Away      func(error)     // the store does not answer any more
+	Back      func()          // it answers again
+
+	// Grace is how long leases are kept that a store lacks which has lost all
+	// its data, until their nodes have put them there again. 0 is DefaultGrace.
+	Grace time.Duration
+}
+
+// DefaultGrace is several times what a node needs to notice that the store is
+// back.
+const DefaultGrace = 30 * time.Second
+
+// Follow keeps f informed until ctx ends, whose error it returns.
+func (r *Registry) Follow(ctx context.Context, f Follower) error {
+	w := &following{
+		Follower: f.complete(),
+		table:    table{registry: r, leases: map[string]lease.Lease{}, missing: map[string]struct{}{}},
+	}
+	for {
+		err := w.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			continue
+		case errors.Is(err, store.ErrGone):
+			w.listed = false
+		default:
+			w.lost(err)
+		}
+		if err := w.backoff.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (f Follower) complete() Follower {
+	if f.Malformed == nil {
+		f.Malformed = func(Malformed) {}
+	}
+	if f.Away == nil {
+		f.Away = func(error) {}
+	}
+	if f.Back == nil {
+		f.Back = func() {}
+	}
+	if f.Grace == 0 {
+		f.Grace = DefaultGrace
+	}
+	return f
+}
+
+// following is one Follow.
+type following struct {
+	Follower
+	table   table
+	listed  bool      // the watch may go on from table.at
+	away    bool      // and the follower knows
+	forget  time.Time // when what is missing is given up
+	backoff store.Backoff
+}
+
+// step lists the leases if it must, and watches them until something ends that.
+func (w *following) step(ctx context.Context) error {
+	same, err := w.sameStore(ctx)
+	if err != nil {
+		return err
+	}
+	if !same {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
+	}
+	r := w.table.registry
+	if len(w.table.missing) == 0 {
+		return r.store.Watch(ctx, r.subnets, w.table.at, w.changed)
+	}
+	// Not a deadline: etcd would hear of it and end the watch first.
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer time.AfterFunc(time.Until(w.forget), cancel).Stop()
+	err = r.store.Watch(within, r.subnets, w.table.at, w.changed)
+	if within.Err() != nil && ctx.Err() == nil {
+		w.tell(w.table.forget())
+		return nil
+	}
+	return err
+}
+
+// sameStore reports whether the watch may go on where it broke off. A store
+// that lost its data and counts anew would not say that it is another one: the
+// lease that changed last has to be there as it was.
+func (w *following) sameStore(ctx context.Context) (bool, error) {
+	known := w.table.newest()
+	if !w.listed || known.Revision == 0 {
+		return false, nil
+	}
+	r := w.table.registry
+	read, err := r.store.Read(ctx, r.subnets+known.Name)
+	return len(read.Pairs) == 1 && read.Pairs[0].Revision == known.Revision, err
+}
+
+func (w *following) list(ctx context.Context) error {
+	snap, err := w.table.registry.Leases(ctx)
+	if err != nil {
+		return err
+	}
+	first := w.table.at == 0
+	for _, m := range snap.Malformed {
+		w.Malformed(m)
+	}
+	events := w.table.reset(snap)
+	if len(w.table.missing) > 0 && !w.forget.After(time.Now()) {
+		w.forget = time.Now().Add(w.Grace)
+	}
+	w.listed = true
+	if first {
+		w.Take(events)
+	} else {
+		w.tell(events)
+	}
+	return nil
+}
+
+// changed takes what a watch hands on.
+func (w *following) changed(changes []store.Change, at int64) {
+	w.backoff.Reset()
+	if w.away {
+		w.away = false
+		w.Back()
+	}
+	w.tell(w.table.apply(changes, w.Malformed))
+	w.table.at = at
+}
+
+func (w *following) tell(events []Event) {
+	if len(events) > 0 {
+		w.Take(events)
+	}
+}
+
+func (w *following) lost(err error) {
+	if !w.away {
+		w.away = true
+		w.Away(err)
+	}
+}

@@ -1,0 +1,142 @@
+// Package registry is what the nodes of a flannel network keep in etcd: one
+// config, and a lease for the subnet of each node.
+package registry
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"github.com/weftnet/weft/internal/flannel/lease"
+	"github.com/weftnet/weft/internal/flannel/store"
+)
+
+// DefaultPrefix is where flannel keeps a network unless it is told otherwise.
+const DefaultPrefix = "/coreos.com/network"
+
+// TTL is how long a lease lasts unless it is renewed, flannel's for every network.
+const TTL = 24 * time.Hour
+
+// Registry is one network in a store. It is for any number of goroutines.
+type Registry struct {
+	store   store.Store
+	config  string // the key
+	subnets string // the path of the leases, with a slash behind it
+	other   *otherAPI
+}
+
+// New returns the network under prefix.
+func New(s store.Store, prefix string) *Registry {
+	return &Registry{store: s, config: path.Join(prefix, "config"), subnets: path.Join(prefix, "subnets") + "/"}
+}
+
+// Close closes the store.
+func (r *Registry) Close() error { return r.store.Close() }
+
+// Snapshot is what stands in the registry at one revision.
+type Snapshot struct {
+	Leases    []lease.Lease // sorted by name
+	Malformed []Malformed
+	Revision  int64
+}
+
+// Malformed is a key among the leases that is none, or whose value is none. It
+// is the trouble of whoever wrote it; nobody else's lease suffers.
+type Malformed struct {
+	Name   string
+	Subnet lease.Subnet // what it takes all the same; zero if the key says nothing
+	Err    error
+}
+
+// Leases reads all leases. It does not ask when they expire.
+func (r *Registry) Leases(ctx context.Context) (Snapshot, error) {
+	return r.read(ctx, func(store.Pair) (time.Duration, error) { return 0, nil })
+}
+
+// ExpiringLeases reads all leases and asks when each expires, which over v3 is
+// a request for each.
+func (r *Registry) ExpiringLeases(ctx context.Context) (Snapshot, error) {
+	return r.read(ctx, func(p store.Pair) (time.Duration, error) { return r.store.TTL(ctx, p) })
+}
+
+func (r *Registry) read(ctx context.Context, ttl func(store.Pair) (time.Duration, error)) (Snapshot, error) {
+	read, err := r.store.Read(ctx, r.subnets)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	snap := Snapshot{Revision: read.Revision}
+	for _, p := range read.Pairs {
+		l, bad := r.parse(p)
+		if bad != nil {
+			snap.Malformed = append(snap.Malformed, *bad)
+			continue
+		}
+		left, err := ttl(p)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		l.Expires = expiry(left)
+		snap.Leases = append(snap.Leases, l)
+	}
+	return snap, nil
+}
+
+// Lease reads one lease with its expiry, and reports whether there is one.
+func (r *Registry) Lease(ctx context.Context, name string) (l lease.Lease, found bool, err error) {
+	read, err := r.store.Read(ctx, r.subnets+name)
+	if err != nil || len(read.Pairs) == 0 {
+		return lease.Lease{}, false, err
+	}
+	l, bad := r.parse(read.Pairs[0])
+	if bad != nil {
+		return lease.Lease{}, true, bad
+	}
+	left, err := r.store.TTL(ctx, read.Pairs[0])
+	l.Expires = expiry(left)
+	return l, true, err
+}
+
+// Create takes a subnet, or returns store.ErrExists.
+func (r *Registry) Create(ctx context.Context, s lease.Subnet, rec lease.Record, ttl time.Duration) (lease.Lease, error) {
+	value, err := rec.Encode()
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	p, err := r.store.Create(ctx, r.subnets+s.Key(), value, ttl)
+	return written(lease.Lease{Subnet: s, Record: rec, Name: s.Key(), Created: p.Created}, p), err
+}
+
+// Renew writes the lease's record again, or returns store.ErrChanged if
+// somebody else has written since. A permanent lease remains so.
+func (r *Registry) Renew(ctx context.Context, l lease.Lease, ttl time.Duration) (lease.Lease, error) {
+	value, err := l.Encode()
+	if err != nil {
+		return l, err
+	}
+	if l.Permanent {
+		ttl = 0
+	}
+	p, err := r.store.Replace(ctx, r.subnets+l.Name, value, ttl, l.Revision)
+	if err != nil {
+		return l, err
+	}
+	return written(l, p), nil
+}
+
+func written(l lease.Lease, p store.Pair) lease.Lease {
+	l.Revision, l.Permanent, l.Expires = p.Revision, p.Permanent, expiry(p.TTL)
+	return l
+}
+
+// Delete gives a lease back, or returns store.ErrChanged if somebody else has
+// written since.
+func (r *Registry) Delete(ctx context.Context, l lease.Lease) error {
+	return r.store.Delete(ctx, r.subnets+l.Name, l.Revision)
+}
+
+func expiry(left time.Duration) time.Time {
+	if left == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(left)
+}
