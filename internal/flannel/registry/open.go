@@ -24,7 +24,7 @@ func Open(o Options) (*Registry, error) {
 	if o.API == 0 {
 		o.API = 3
 	}
-	s, err := open(o.API, o.Options)
+	s, err := OpenStore(o.API, o.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,8 @@ func Open(o Options) (*Registry, error) {
 	return r, nil
 }
 
-func open(api int, o store.Options) (store.Store, error) {
+// OpenStore returns the store under a network, by a version of the interface.
+func OpenStore(api int, o store.Options) (store.Store, error) {
 	switch api {
 	case 2:
 		return etcd2.Open(o)
@@ -56,7 +57,7 @@ func newOtherAPI(o Options) *otherAPI {
 		mine: fmt.Sprintf("v%d", o.API),
 		name: fmt.Sprintf("v%d", other),
 		flag: fmt.Sprintf("--etcd-api=%d", other),
-		open: func() (store.Store, error) { return open(other, o.Options) },
+		open: func() (store.Store, error) { return OpenStore(other, o.Options) },
 	}
 }
 

@@ -19,23 +19,17 @@ func (m *Malformed) Unwrap() error { return m.Err }
 
 func (r *Registry) name(p store.Pair) string { return strings.TrimPrefix(p.Key, r.subnets) }
 
-// parse reads a pair, or says what is wrong with it.
+// parse reads a pair. Where it says what is wrong with the value, the rest of
+// the lease is known.
 func (r *Registry) parse(p store.Pair) (lease.Lease, *Malformed) {
-	name := r.name(p)
-	subnet, ok := lease.ParseKey(name)
-	if !ok {
-		return lease.Lease{}, &Malformed{Name: name, Err: errNoLeaseKey}
+	l := lease.Lease{Name: r.name(p), Created: p.Created, Revision: p.Revision, Permanent: p.Permanent}
+	var ok bool
+	if l.Subnet, ok = lease.ParseKey(l.Name); !ok {
+		return l, &Malformed{Name: l.Name, Err: errNoLeaseKey}
 	}
-	record, err := lease.ParseRecord(p.Value)
-	if err != nil {
-		return lease.Lease{}, &Malformed{name, subnet, err}
+	var err error
+	if l.Record, err = lease.ParseRecord(p.Value); err != nil {
+		return l, &Malformed{l.Name, l.Subnet, err}
 	}
-	return lease.Lease{
-		Subnet:    subnet,
-		Record:    record,
-		Name:      name,
-		Created:   p.Created,
-		Revision:  p.Revision,
-		Permanent: p.Permanent,
-	}, nil
+	return l, nil
 }

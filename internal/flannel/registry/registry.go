@@ -19,6 +19,9 @@ const TTL = 24 * time.Hour
 
 // Registry is one network in a store. It is for any number of goroutines.
 type Registry struct {
+	// Now is the time of day, from which the ends of leases are reckoned.
+	Now func() time.Time
+
 	store   store.Store
 	config  string // the key
 	subnets string // the path of the leases, with a slash behind it
@@ -27,7 +30,7 @@ type Registry struct {
 
 // New returns the network under prefix.
 func New(s store.Store, prefix string) *Registry {
-	return &Registry{store: s, config: path.Join(prefix, "config"), subnets: path.Join(prefix, "subnets") + "/"}
+	return &Registry{Now: time.Now, store: s, config: path.Join(prefix, "config"), subnets: path.Join(prefix, "subnets") + "/"}
 }
 
 // Close closes the store.
@@ -75,25 +78,10 @@ func (r *Registry) read(ctx context.Context, ttl func(store.Pair) (time.Duration
 		if err != nil {
 			return Snapshot{}, err
 		}
-		l.Expires = expiry(left)
+		l.Expires = r.expiry(left)
 		snap.Leases = append(snap.Leases, l)
 	}
 	return snap, nil
-}
-
-// Lease reads one lease with its expiry, and reports whether there is one.
-func (r *Registry) Lease(ctx context.Context, name string) (l lease.Lease, found bool, err error) {
-	read, err := r.store.Read(ctx, r.subnets+name)
-	if err != nil || len(read.Pairs) == 0 {
-		return lease.Lease{}, false, err
-	}
-	l, bad := r.parse(read.Pairs[0])
-	if bad != nil {
-		return lease.Lease{}, true, bad
-	}
-	left, err := r.store.TTL(ctx, read.Pairs[0])
-	l.Expires = expiry(left)
-	return l, true, err
 }
 
 // Create takes a subnet, or returns store.ErrExists.
@@ -103,7 +91,7 @@ func (r *Registry) Create(ctx context.Context, s lease.Subnet, rec lease.Record,
 		return lease.Lease{}, err
 	}
 	p, err := r.store.Create(ctx, r.subnets+s.Key(), value, ttl)
-	return written(lease.Lease{Subnet: s, Record: rec, Name: s.Key(), Created: p.Created}, p), err
+	return r.written(lease.Lease{Subnet: s, Record: rec, Name: s.Key(), Created: p.Created}, p), err
 }
 
 // Renew writes the lease's record again, or returns store.ErrChanged if
@@ -120,11 +108,11 @@ func (r *Registry) Renew(ctx context.Context, l lease.Lease, ttl time.Duration) 
 	if err != nil {
 		return l, err
 	}
-	return written(l, p), nil
+	return r.written(l, p), nil
 }
 
-func written(l lease.Lease, p store.Pair) lease.Lease {
-	l.Revision, l.Permanent, l.Expires = p.Revision, p.Permanent, expiry(p.TTL)
+func (r *Registry) written(l lease.Lease, p store.Pair) lease.Lease {
+	l.Revision, l.Permanent, l.Expires = p.Revision, p.Permanent, r.expiry(p.TTL)
 	return l
 }
 
@@ -134,9 +122,9 @@ func (r *Registry) Delete(ctx context.Context, l lease.Lease) error {
 	return r.store.Delete(ctx, r.subnets+l.Name, l.Revision)
 }
 
-func expiry(left time.Duration) time.Time {
+func (r *Registry) expiry(left time.Duration) time.Time {
 	if left == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(left)
+	return r.Now().Add(left)
 }

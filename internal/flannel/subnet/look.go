@@ -1,0 +1,54 @@
+package subnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weftnet/weft/internal/flannel/registry"
+)
+
+// look compares what is in the registry with what should be there. It does not
+// matter which change it comes after: it may be this node's own, or long past.
+func (k *Keeper) look(ctx context.Context) error {
+	there, found, err := k.Registry.Lease(ctx, k.Lease.Name)
+	var malformed *registry.Malformed
+	junk := errors.As(err, &malformed)
+	switch {
+	case err != nil && !junk:
+		return fmt.Errorf("look after the lease of %v: %w", k.Lease.Subnet, err)
+	case !found:
+		return k.regain(ctx)
+	case there.Revision == k.Lease.Revision && !k.foreign:
+		return nil
+	case !junk && there.PublicIP != k.Lease.PublicIP:
+		return &Lost{k.Lease, there}
+	case !junk && there.Equal(k.Lease.Record):
+		k.keep(there, Adopted)
+		return nil
+	}
+	// Somebody has written under this node's address what its peers cannot
+	// reach it by: a person who reserves a subnet writes no more than the
+	// address. The record is put back, but not at once, since it may be a
+	// second agent that will do the same; whether the lease ends remains as
+	// it is.
+	k.Lease.Revision, k.Lease.Permanent, k.foreign = there.Revision, there.Permanent, true
+	return errAgain
+}
+
+// regain puts the lease where it was, if the subnet is still free.
+func (k *Keeper) regain(ctx context.Context) error {
+	l, err := k.Registry.Create(ctx, k.Lease.Subnet, k.Lease.Record, k.TTL)
+	if err != nil {
+		return again(err)
+	}
+	snap, err := k.Registry.Leases(ctx)
+	if err != nil {
+		return err
+	}
+	if other := earlier(snap.Leases, l); other != nil {
+		return errors.Join(&Lost{k.Lease, *other}, k.Registry.Delete(ctx, l))
+	}
+	k.keep(l, Regained)
+	return nil
+}
