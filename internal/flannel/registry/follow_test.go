@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftnet/weft/internal/flannel/etcdtest"
 	"github.com/weftnet/weft/internal/flannel/lease"
+	"github.com/weftnet/weft/internal/flannel/store"
 )
 
 // follower notes what it is told, and holds each event against those before.
@@ -285,5 +286,31 @@ func (n away) startCut(t *testing.T) {
 	t.Helper()
 	if err := n.server.RunCut(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Of two ways to the store one breaks, whichever the follower uses.
+func TestFollowByAnotherEndpoint(t *testing.T) {
+	for name, api := range map[string]int{"v3": 3, "v2": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := etcdtest.Test(t, etcdtest.Config{})
+			far := opened(t, s.Direct(), "/n", api)
+			r, err := Open(Options{Options: store.Options{Endpoints: []string{s.Endpoint, s.Direct()}}, Prefix: "/n", API: api})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			f := follow(t, r, 0)
+			f.hears(t, "nothing")
+			s.Cut()
+			create(t, far, "10.3.1.0/24", "1.2.3.1")
+			for line := ""; line != "+10.3.1.0-24 1.2.3.1"; {
+				select {
+				case line = <-f.told: // perhaps away and back before
+				case <-time.After(soon):
+					t.Fatal("heard nothing")
+				}
+			}
+		})
 	}
 }

@@ -172,6 +172,50 @@ func withUsers(t *testing.T, endpoint string) {
 	}
 }
 
+func TestUserV2(t *testing.T) {
+	server := etcdtest.Test(t, etcdtest.Config{})
+	withRootOnly(t, server.Endpoint)
+	as := func(name, password string) store.Store {
+		return opened(t, versions["v2"], store.Options{Endpoints: []string{server.Endpoint}, Username: name, Password: password})
+	}
+	if _, err := as("root", "secret").Create(within(t), "/n/a", []byte("x"), 0); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ name, password, want string }{
+		{"", "", "etcd wants a user: give --etcd-username and --etcd-password"},
+		{"root", "wrong", `etcd does not allow this to --etcd-username "root"`},
+	} {
+		if _, err := as(c.name, c.password).Read(within(t), "/n/a"); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// withRootOnly lets nobody but root in over v2.
+func withRootOnly(t *testing.T, endpoint string) {
+	t.Helper()
+	ctx := within(t)
+	client := func(name string) clientv2.Client {
+		c, err := clientv2.New(clientv2.Config{Endpoints: []string{endpoint}, Username: name, Password: "secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	open, root := client(""), client("root")
+	all := []string{"/*"}
+	err := clientv2.NewAuthUserAPI(open).AddUser(ctx, "root", "secret")
+	if err == nil {
+		err = clientv2.NewAuthAPI(open).Enable(ctx)
+	}
+	if err == nil {
+		_, err = clientv2.NewAuthRoleAPI(root).RevokeRoleKV(ctx, "guest", all, clientv2.ReadWritePermission)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestServerWithoutV2(t *testing.T) {
 	server := etcdtest.Test(t, etcdtest.Config{WithoutV2: true})
 	s := opened(t, versions["v2"], store.Options{Endpoints: []string{server.Endpoint}})

@@ -31,6 +31,9 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	case clientv2.ErrorCodeEventIndexCleared:
 		return store.ErrGone
 	case clientv2.ErrorCodeUnauthorized:
+		if s.opts.Username == "" {
+			return fmt.Errorf("etcd wants a user: give --etcd-username and --etcd-password: %w", err)
+		}
 		return fmt.Errorf("etcd does not allow this to --etcd-username %q: %w", s.opts.Username, err)
 	}
 	return fmt.Errorf("etcd: %w", err)
