@@ -68,6 +68,43 @@ func TestReceiveBounds(t *testing.T) {
 	}
 }
 
+// TestReceiveTellsAgain: a message about which the kernel had little to tell
+// leaves room for more about the next one in its place, the last of all places
+// too.
+func TestReceiveTellsAgain(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r, from := listenTest(t, ipv6), openTest(t, ipv6)
+		if err := r.SetGRO(true); err != nil {
+			t.Fatal(err)
+		}
+		r.SetReceiveBuffer(8 << 20)
+		for range maxReceive {
+			sendTo(t, from, r.port, filled(100, 1))
+		}
+		for i := range receiveSome(t, r) {
+			if d := &r.out[i]; d.Segment != 0 {
+				t.Errorf("message %d of one datagram: segment %d", i, d.Segment)
+			}
+		}
+		s := NewSender()
+		f := loopback(from, &ledger{}, r.port)
+		for i := range maxReceive {
+			f.TOS = uint8(4 * (1 + i%2))
+			queue(s, f, filled(200, 1), filled(200, 2))
+			s.Flush()
+		}
+		batch := receiveSome(t, r)
+		if len(batch) != maxReceive {
+			t.Errorf("%d messages, want %d", len(batch), maxReceive)
+		}
+		for i, d := range batch {
+			if d.Segment != 200 || d.TOS != uint8(4*(1+i%2)) {
+				t.Errorf("message %d: segment %d, TOS %d", i, d.Segment, d.TOS)
+			}
+		}
+	})
+}
+
 // TestReceiveNothing: an empty socket is not an error, and is not waited for.
 func TestReceiveNothing(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
