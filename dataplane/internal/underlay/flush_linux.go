@@ -42,6 +42,14 @@ func sendmmsg(fd int, messages []mmsghdr) (int, unix.Errno) {
 	return int(n), errno
 }
 
+// add appends a stretch of memory to the message that is being prepared.
+func (y *syscalls) add(part []byte) {
+	v := &y.iovecs[y.iovUsed]
+	v.Base = unsafe.SliceData(part)
+	v.SetLen(len(part))
+	y.iovUsed++
+}
+
 // sendFrom sends the messages of one socket, in order, as one sendmmsg for
 // each stretch of them that wants the same socket options.
 func (s *Sender) sendFrom(socket *Socket) {
@@ -72,14 +80,8 @@ func (s *Sender) prepare(i int, m *message, ipv6 bool) {
 	y := &s.sys
 	y.queued[i] = m
 	first := y.iovUsed
-	for at := m.first; at >= 0; at = s.pieces[at].next {
-		p := &s.pieces[at]
-		for n := range p.parts() {
-			part := s.part(p, n)
-			y.iovecs[y.iovUsed].Base = unsafe.SliceData(part)
-			y.iovecs[y.iovUsed].SetLen(len(part))
-			y.iovUsed++
-		}
+	for p := m.first; p >= 0; p = s.pieces[p].next {
+		s.layOut(&s.pieces[p])
 	}
 	h := &y.headers[i].hdr
 	h.Iov = &y.iovecs[first]

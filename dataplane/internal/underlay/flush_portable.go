@@ -22,6 +22,9 @@ type syscalls struct {
 
 func (y *syscalls) init() { y.buffers = make([][]byte, 0, maxParts) }
 
+// add appends a stretch of memory to the message that is being prepared.
+func (y *syscalls) add(part []byte) { y.buffers = append(y.buffers, part) }
+
 // sendFrom sends the messages of one socket, in order, in one batch for each
 // stretch of them that wants the same socket options.
 func (s *Sender) sendFrom(socket *Socket) {
@@ -52,11 +55,8 @@ func (s *Sender) prepare(i int, m *message, v6 bool) {
 	y := &s.sys
 	y.queued[i] = m
 	first := len(y.buffers)
-	for at := m.first; at >= 0; at = s.pieces[at].next {
-		p := &s.pieces[at]
-		for n := range p.parts() {
-			y.buffers = append(y.buffers, s.part(p, n))
-		}
+	for p := m.first; p >= 0; p = s.pieces[p].next {
+		s.layOut(&s.pieces[p])
 	}
 	y.batch[i] = ipv4.Message{
 		Buffers: y.buffers[first:],

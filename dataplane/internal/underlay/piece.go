@@ -10,28 +10,21 @@ type piece struct {
 	next         int32
 }
 
-// parts returns how many stretches the piece consists of.
-func (p *piece) parts() int {
-	switch {
-	case p.segments == 0:
-		return 1
-	case len(p.data) == 0:
-		return int(p.segments) // one, without payload
-	}
-	return 2 * int(p.segments)
-}
-
-// part returns one of them.
-func (s *Sender) part(p *piece, i int) []byte {
+// layOut adds the stretches that the piece consists of to the system call's.
+func (s *Sender) layOut(p *piece) {
 	if p.segments == 0 {
-		return p.data
+		s.sys.add(p.data)
+		return
 	}
-	if i%2 == 0 {
-		at := int(p.headers) + i/2*int(p.prefix)
-		return s.slab[at : at+int(p.prefix)]
+	headers, payload, prefix := s.slab[p.headers:], p.data, int(p.prefix)
+	for range p.segments {
+		s.sys.add(headers[:prefix])
+		headers = headers[prefix:]
+		if n := min(int(p.size), len(payload)); n > 0 {
+			s.sys.add(payload[:n])
+			payload = payload[n:]
+		}
 	}
-	at := i / 2 * int(p.size)
-	return p.data[at:min(at+int(p.size), len(p.data))]
 }
 
 // add appends a piece of some parts to a message.
