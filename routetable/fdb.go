@@ -1,6 +1,6 @@
 // Package routetable holds the tables that say where a frame goes: which VTEP
-// is behind a MAC address. Tables are read by forwarding workers without a
-// lock and changed by whoever manages the link.
+// is behind a MAC address, or an IP prefix. Tables are read by forwarding
+// workers without a lock and changed by whoever manages the link.
 package routetable
 
 import (

@@ -1,0 +1,127 @@
+package routetable
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// routeLevel holds the routes of one prefix length: a hash table with open
+// addressing that grows by being replaced.
+type routeLevel struct {
+	maskHi, maskLo uint64
+	bits           int
+	shift          uint // of a hash, to the number of a slot
+	slots          []routeSlot
+	live           int // routes; the writer's
+	used           int // slots that have a key; the writer's
+}
+
+// routeSlot belongs to one prefix from the first time that it is used, for the
+// life of its table: a reader that finds a route in it may read the key, which
+// was written before and never changes.
+type routeSlot struct {
+	key   routeKey
+	route atomic.Pointer[Route] // nil where there was never one
+}
+
+// deletedRoute stands in slots whose route was deleted: looking goes on behind
+// them.
+var deletedRoute Route
+
+const minRouteSlots = 8
+
+func newRouteLevel(length, slots int) *routeLevel {
+	l := &routeLevel{bits: length, shift: uint(64 - bits.TrailingZeros(uint(slots))), slots: make([]routeSlot, slots)}
+	switch {
+	case length > 64:
+		l.maskHi, l.maskLo = ^uint64(0), ^uint64(0)<<(128-length)
+	case length > 0:
+		l.maskHi = ^uint64(0) << (64 - length)
+	}
+	return l
+}
+
+// hash spreads keys that count up over all slots.
+func (k routeKey) hash() uint64 {
+	hi, lo := bits.Mul64(k.hi^0x9e37_79b9_7f4a_7c15, k.lo^0xd6e8_feb8_6659_fd93)
+	return (hi ^ lo) * 0x9e37_79b9_7f4a_7c15
+}
+
+// find returns the route that an address has at this length, or nil.
+func (l *routeLevel) find(k routeKey) *Route {
+	k.hi &= l.maskHi
+	k.lo &= l.maskLo
+	for at := k.hash() >> l.shift; ; at++ {
+		slot := &l.slots[at&uint64(len(l.slots)-1)]
+		route := slot.route.Load()
+		if route == nil {
+			return nil
+		}
+		if slot.key == k {
+			if route == &deletedRoute {
+				return nil
+			}
+			return route
+		}
+	}
+}
+
+// slot returns that of a prefix, or the free one that it would take.
+func (l *routeLevel) slot(k routeKey) *routeSlot {
+	for at := k.hash() >> l.shift; ; at++ {
+		slot := &l.slots[at&uint64(len(l.slots)-1)]
+		if slot.route.Load() == nil || slot.key == k {
+			return slot
+		}
+	}
+}
+
+// put sets the route of a prefix. There must be room.
+func (l *routeLevel) put(k routeKey, r *Route) {
+	slot := l.slot(k)
+	switch slot.route.Load() {
+	case nil:
+		slot.key = k // nobody looks at it before there is a route
+		l.used++
+		l.live++
+	case &deletedRoute:
+		l.live++
+	}
+	slot.route.Store(r)
+}
+
+func (l *routeLevel) remove(k routeKey) {
+	l.slot(k).route.Store(&deletedRoute)
+	l.live--
+}
+
+// full reports whether one more key would make looking slow: tables are at most
+// five eighths full.
+func (l *routeLevel) full() bool { return (l.used+1)*8 > len(l.slots)*5 }
+
+// sparse reports whether a table a quarter as large would do.
+func (l *routeLevel) sparse() bool { return len(l.slots) > minRouteSlots && l.live*16 < len(l.slots) }
+
+// resized returns a table with the same routes, and room for as many again.
+func (l *routeLevel) resized() *routeLevel {
+	slots := minRouteSlots
+	for slots < 2*(l.live+1) {
+		slots *= 2
+	}
+	next := newRouteLevel(l.bits, slots)
+	for k, r := range l.all {
+		next.put(k, r)
+	}
+	return next
+}
+
+// all yields the routes in no order. Routes that are added or deleted meanwhile
+// may be yielded or not.
+func (l *routeLevel) all(yield func(routeKey, *Route) bool) {
+	for i := range l.slots {
+		slot := &l.slots[i]
+		if r := slot.route.Load(); r != nil && r != &deletedRoute && !yield(slot.key, r) {
+			return
+		}
+	}
+}
