@@ -67,10 +67,16 @@ func (l *Layout) ParseFrame(frame []byte) {
 }
 
 // ParsePacket finds the headers of a bare IP packet, as a TUN device carries it.
-func ParsePacket(packet []byte) Layout {
-	l := Layout{End: len(packet)}
+func ParsePacket(packet []byte) (l Layout) {
+	l.ParsePacket(packet)
+	return l
+}
+
+// ParsePacket does so in place.
+func (l *Layout) ParsePacket(packet []byte) {
+	*l = Layout{End: len(packet)}
 	if len(packet) == 0 {
-		return l
+		return
 	}
 	switch packet[0] >> 4 {
 	case 4:
@@ -80,7 +86,6 @@ func ParsePacket(packet []byte) Layout {
 		l.EtherType = etherIPv6
 		l.parseIPv6(packet)
 	}
-	return l
 }
 
 func isVLAN(etherType uint16) bool { return etherType == etherVLAN || etherType == etherQinQ }

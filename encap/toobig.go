@@ -41,6 +41,8 @@ func PacketLen(p *Packet, l *Layout) int {
 // The result is a part of out, or empty if no such error is due; then frame
 // is to be sent as it is.
 //
+// A bare packet's answer is a bare packet.
+//
 // None is due where the kernel's device makes none (iptunnel_pmtud_check_icmp
 // and _icmpv6): behind VLAN tags, for IPv4 packets that may be fragmented or
 // are fragments, for later fragments of IPv6 packets, about ICMP errors, to and
@@ -51,15 +53,15 @@ func PacketLen(p *Packet, l *Layout) int {
 // to groups, from link-local groups and from the loopback address, and nobody
 // accepts such answers.
 func TooBig(out, frame []byte, l *Layout, mtu int) []byte {
-	if l.L3 != EtherHeaderLen {
-		return nil // tagged, or no frame
+	if l.Tags > 0 {
+		return nil
 	}
 	packet := frame[l.L3:]
 	switch {
 	case l.Version == 4 && mtu >= maxError4 && minds4(packet):
-		return tooBig4(out[:TooBigLen], frame, mtu)
+		return tooBig4(out[:TooBigLen], frame, l.L3, mtu)
 	case l.Version == 6 && mtu >= maxError6 && minds6(packet):
-		return tooBig6(out[:TooBigLen], frame, mtu)
+		return tooBig6(out[:TooBigLen], frame, l.L3, mtu)
 	}
 	return nil
 }
@@ -69,12 +71,18 @@ func minds4(ip []byte) bool {
 	if binary.BigEndian.Uint16(ip[6:]) != dontFragment {
 		return false
 	}
-	src, dst := binary.BigEndian.Uint32(ip[12:]), binary.BigEndian.Uint32(ip[16:])
-	if src == 0 || src>>24 == 127 || isGroup4(src) || isGroup4(dst) {
+	if !singleHosts4(ip) {
 		return false
 	}
 	header := int(ip[0]&0x0f) * 4
 	return ip[9] != protoICMP || len(ip) > header && !isError4(ip[header])
+}
+
+// singleHosts4 reports whether an IPv4 packet goes from one host to one host, as
+// far as its addresses tell, and the answer to it would.
+func singleHosts4(ip []byte) bool {
+	src, dst := binary.BigEndian.Uint32(ip[12:]), binary.BigEndian.Uint32(ip[16:])
+	return src != 0 && src>>24 != 127 && !isGroup4(src) && !isGroup4(dst)
 }
 
 // isGroup4 tells multicast and the limited broadcast address.
@@ -91,8 +99,7 @@ func isError4(icmpType byte) bool {
 
 // minds6 reports whether the sender of an IPv6 packet is to be told.
 func minds6(ip []byte) bool {
-	const multicast = 0xff
-	if ip[8] == multicast || ip[24] == multicast || isUnspecifiedOrLoopback6(ip[8:24]) {
+	if !singleHosts6(ip) {
 		return false
 	}
 	proto, at := upper6(ip)
@@ -103,6 +110,12 @@ func minds6(ip []byte) bool {
 		return true
 	}
 	return at < len(ip) && !isError6(ip[at])
+}
+
+// singleHosts6 is singleHosts4 for IPv6.
+func singleHosts6(ip []byte) bool {
+	const multicast = 0xff
+	return ip[8] != multicast && ip[24] != multicast && !isUnspecifiedOrLoopback6(ip[8:24])
 }
 
 func isUnspecifiedOrLoopback6(addr []byte) bool {
@@ -149,11 +162,11 @@ func isError6(icmpType byte) bool {
 	return icmpType >= unreachable && icmpType <= parameter || icmpType == redirect
 }
 
-// tooBig4 writes the ICMPv4 error about frame to out.
-func tooBig4(out, frame []byte, mtu int) []byte {
+// tooBig4 writes the ICMPv4 error about frame, whose IP header is at l3, to out.
+func tooBig4(out, frame []byte, l3, mtu int) []byte {
 	const unreachable, fragmentationNeeded = 3, 4
-	out = quote(out, frame, ipv4HeaderLen, maxError4)
-	ip, offender := out[EtherHeaderLen:], frame[EtherHeaderLen:]
+	out = quote(out, frame, l3, ipv4HeaderLen, maxError4)
+	ip, offender := out[l3:], frame[l3:]
 	icmp := ip[ipv4HeaderLen:]
 
 	binary.BigEndian.PutUint64(icmp, unreachable<<56|fragmentationNeeded<<48|uint64(mtu&0xffff))
@@ -170,10 +183,10 @@ func tooBig4(out, frame []byte, mtu int) []byte {
 }
 
 // tooBig6 writes the ICMPv6 error about frame to out.
-func tooBig6(out, frame []byte, mtu int) []byte {
+func tooBig6(out, frame []byte, l3, mtu int) []byte {
 	const packetTooBig = 2
-	out = quote(out, frame, ipv6HeaderLen, maxError6)
-	ip, offender := out[EtherHeaderLen:], frame[EtherHeaderLen:]
+	out = quote(out, frame, l3, ipv6HeaderLen, maxError6)
+	ip, offender := out[l3:], frame[l3:]
 	icmp := ip[ipv6HeaderLen:]
 
 	binary.BigEndian.PutUint64(ip, 6<<60|uint64(len(icmp))<<16|protoICMPv6<<8|uint64(offender[7])) // hop limit as it came
@@ -186,15 +199,17 @@ func tooBig6(out, frame []byte, mtu int) []byte {
 	return out
 }
 
-// quote writes the Ethernet header of an answer to frame, leaves room for an
-// IP header of header bytes and the ICMP header, and puts as much of the
-// packet behind them as the answer may have, limit bytes in all. It returns
-// the answer's frame.
-func quote(out, frame []byte, header, limit int) []byte {
-	copy(out[:6], frame[6:12])
-	copy(out[6:12], frame[:6])
-	copy(out[12:14], frame[12:14])
-	header += EtherHeaderLen + icmpHeaderLen
-	n := copy(out[header:EtherHeaderLen+limit], frame[EtherHeaderLen:])
+// quote writes the Ethernet header of an answer to frame if that has one in
+// front of its IP header at l3, leaves room for an IP header of header bytes and
+// the ICMP header, and puts as much of the packet behind them as the answer may
+// have, limit bytes in all. It returns the answer's frame.
+func quote(out, frame []byte, l3, header, limit int) []byte {
+	if l3 > 0 {
+		copy(out[:6], frame[6:12])
+		copy(out[6:12], frame[:6])
+		copy(out[12:14], frame[12:14])
+	}
+	header += l3 + icmpHeaderLen
+	n := copy(out[header:l3+limit], frame[l3:])
 	return out[:header+n]
 }

@@ -1,0 +1,71 @@
+package encap
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+)
+
+// ErrNotIP says that neither an IPv4 nor an IPv6 header is where one must be.
+var ErrNotIP = errors.New("encap: not an IP packet")
+
+// TrimPacket returns the IP packet that data begins with, without what lies
+// behind it. It returns ErrNotIP for another version than 4 and 6, and
+// ErrBadLength where the packet says that it is longer than data, or shorter
+// than its own header: what the kernel would not take from a wire either.
+func TrimPacket(data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, ErrBadLength
+	}
+	length, header := 0, ipv4HeaderLen
+	switch data[0] >> 4 {
+	case 4:
+		if len(data) < ipv4HeaderLen {
+			return nil, ErrBadLength
+		}
+		header = max(header, int(data[0]&0x0f)*4)
+		length = int(binary.BigEndian.Uint16(data[2:]))
+		if data[0]&0x0f < ipv4HeaderLen/4 {
+			return nil, ErrBadLength
+		}
+	case 6:
+		header = ipv6HeaderLen
+		if len(data) < ipv6HeaderLen {
+			return nil, ErrBadLength
+		}
+		length = header + int(binary.BigEndian.Uint16(data[4:]))
+	default:
+		return nil, ErrNotIP
+	}
+	if length < header || length > len(data) {
+		return nil, ErrBadLength
+	}
+	return data[:length:length], nil
+}
+
+// Destination returns the destination address of the IP packet in the frame, or
+// the zero Addr if there is none.
+func Destination(frame []byte, l *Layout) netip.Addr {
+	switch l.Version {
+	case 4:
+		return netip.AddrFrom4([4]byte(frame[l.L3+16:]))
+	case 6:
+		return netip.AddrFrom16([16]byte(frame[l.L3+24:]))
+	}
+	return netip.Addr{}
+}
+
+// PutEtherHeader writes the Ethernet header of an IP packet of version 4 or 6
+// into the first EtherHeaderLen bytes of b.
+func PutEtherHeader(b []byte, dst, src [6]byte, version uint8) {
+	etherType := uint16(etherIPv4)
+	if version == 6 {
+		etherType = etherIPv6
+	}
+	putEther(b[:EtherHeaderLen], dst[:], src, etherType)
+}
+
+// CarriesIP reports whether the frame has an IP header right behind its
+// Ethernet header: whole, of the version that its EtherType says, and without a
+// VLAN tag between.
+func (l *Layout) CarriesIP() bool { return l.Version != 0 && l.Tags == 0 }
