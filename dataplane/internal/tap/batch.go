@@ -25,17 +25,19 @@ const (
 )
 
 // Batch holds the frames of one wake-up, read one behind the other into one
-// buffer, each with room for a VXLAN header in front:
+// buffer, each with room in front for what its device's frames are sent with,
+// mostly a VXLAN header:
 //
 //	| VXLAN (8) | frame 0 | VXLAN (8) | frame 1 | …
 //
 // A run of equal frames to one peer is therefore one stretch of memory when it
 // is sent. The frames are the Batch's: valid until it is read into again.
 type Batch struct {
-	Packets []encap.Packet
-	start   []int // of each frame's headroom in buffer
-	buffer  []byte
-	used    int
+	Packets  []encap.Packet
+	headroom int   // in front of each frame
+	start    []int // of each frame's headroom in buffer
+	buffer   []byte
+	used     int
 }
 
 // NewBatch returns a Batch with all the memory that it will ever need.
@@ -43,7 +45,7 @@ func NewBatch() *Batch {
 	return &Batch{
 		Packets: make([]encap.Packet, 0, maxFrames),
 		start:   make([]int, 0, maxFrames),
-		buffer:  make([]byte, firstHeadroom+batchBytes+maxFrame+encap.HeaderLen+virtioHeaderLen),
+		buffer:  make([]byte, firstHeadroom+batchBytes+MaxHeadroom+maxFrame),
 	}
 }
 
@@ -51,11 +53,11 @@ func NewBatch() *Batch {
 // on over the frames behind it, which is how a sender sees that they adjoin.
 func (b *Batch) Datagram(i int) []byte {
 	from := b.start[i]
-	return b.buffer[from : from+encap.HeaderLen+len(b.Packets[i].Frame)]
+	return b.buffer[from : from+b.headroom+len(b.Packets[i].Frame)]
 }
 
-func (b *Batch) reset() {
-	b.Packets, b.start, b.used = b.Packets[:0], b.start[:0], firstHeadroom
+func (b *Batch) reset(headroom int) {
+	b.Packets, b.start, b.used, b.headroom = b.Packets[:0], b.start[:0], firstHeadroom, headroom
 }
 
 func (b *Batch) full() bool {
@@ -65,18 +67,23 @@ func (b *Batch) full() bool {
 // room returns where the next frame is read to, extra bytes of header before
 // it included: those overlap the headroom and what is in front of it.
 func (b *Batch) room(extra int) []byte {
-	from := b.used + encap.HeaderLen - extra
+	from := b.used + b.headroom - extra
 	return b.buffer[from : from+extra+maxFrame]
 }
 
 // push records a frame of n bytes at the place that room gave.
 func (b *Batch) push(n int, gso encap.GSO) {
-	from := b.used + encap.HeaderLen
+	from := b.used + b.headroom
 	b.start = append(b.start, b.used)
 	b.Packets = append(b.Packets, encap.Packet{Frame: b.buffer[from : from+n : from+n], GSO: gso})
 	b.used = from + n
 }
 
-// firstHeadroom lies in front of the first headroom, because a virtio-net
-// header is longer than a VXLAN header.
-const firstHeadroom = 16
+const (
+	// MaxHeadroom is the most that there can be in front of a frame.
+	MaxHeadroom = encap.HeaderLen + encap.EtherHeaderLen
+
+	// firstHeadroom lies in front of the first headroom, because a virtio-net
+	// header can be longer than that is.
+	firstHeadroom = 16
+)

@@ -7,7 +7,8 @@ import (
 	"github.com/weftnet/weft/encap"
 )
 
-// Device is one TAP interface. Read and Write are for one goroutine.
+// Device is one TAP or TUN interface; what is called a frame here is a bare IP
+// packet of a TUN. Read and Write are for one goroutine.
 type Device struct {
 	Reads  count.Counter // system calls
 	Writes count.Counter
@@ -18,10 +19,43 @@ type Device struct {
 	// super-frames after all; from then on they are cut before the write.
 	OnDowngrade func(error)
 
-	handle handle
-	water  *water.Interface // nil where frames have a virtio-net header
-	offers Offloads
-	out    writer
+	handle   handle
+	water    *water.Interface // nil where frames have a virtio-net header
+	offers   Offloads
+	tun      bool
+	headroom int // in front of frames that are read
+	out      writer
+}
+
+// Open creates a TAP interface called name, which must not exist yet, and which
+// vanishes with the Device. With portable it is left as songgao/water made it,
+// and so it is where the kernel refuses a virtio-net header. The header's
+// refusal is not an error; Offloads tells. Frames that are read have room for a
+// VXLAN header in front.
+func Open(name string, portable bool) (*Device, error) {
+	return open(name, portable, &Device{headroom: encap.HeaderLen})
+}
+
+// OpenTUN creates a TUN interface likewise, and has headroom bytes in front of
+// its packets, at most MaxHeadroom.
+func OpenTUN(name string, portable bool, headroom int) (*Device, error) {
+	return open(name, portable, &Device{tun: true, headroom: headroom})
+}
+
+// deviceType is what songgao/water calls the kind of device.
+func (d *Device) deviceType() water.DeviceType {
+	if d.tun {
+		return water.TUN
+	}
+	return water.TAP
+}
+
+// parse finds the headers of a frame.
+func (d *Device) parse(frame []byte) encap.Layout {
+	if d.tun {
+		return encap.ParsePacket(frame)
+	}
+	return encap.ParseFrame(frame)
 }
 
 // Offloads say what the kernel does for the device.
@@ -47,7 +81,7 @@ func (d *Device) count(t encap.GSOType) {
 // writeCut writes what the device does not take whole: super-frames are cut,
 // checksums completed. It is the only way for a device without the header.
 func (d *Device) writeCut(f *encap.Coalesced) error {
-	l := encap.ParseFrame(f.Frame)
+	l := d.parse(f.Frame)
 	if f.GSO.Type == encap.GSONone {
 		if f.GSO.NeedsCsum {
 			if err := encap.FinishChecksum(&f.Packet, &l); err != nil {
@@ -57,7 +91,7 @@ func (d *Device) writeCut(f *encap.Coalesced) error {
 		return d.writePlain(f.Frame)
 	}
 	whole := encap.Packet{Frame: d.out.join(f), GSO: f.GSO}
-	l = encap.ParseFrame(whole.Frame)
+	l = d.parse(whole.Frame)
 	segments, err := encap.CutSuperFrame(&whole, &l)
 	if err != nil {
 		return err

@@ -11,16 +11,15 @@ import (
 // handle is empty: everything goes through water.
 type handle struct{}
 
-// Open creates a TAP interface called name, which must not exist yet, or takes
-// the adapter of that name, see Adopts. It carries single frames without a
-// virtio-net header, as water made it; the switch is for systems where there
-// is a choice.
-func Open(name string, _ bool) (*Device, error) {
-	w, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: waterParams(name)})
+// open creates the interface that d describes, or takes the adapter of that
+// name, see Adopts. It carries single frames without a virtio-net header, as
+// water made it; the switch is for systems where there is a choice.
+func open(name string, _ bool, d *Device) (*Device, error) {
+	w, err := water.New(water.Config{DeviceType: d.deviceType(), PlatformSpecificParams: waterParams(name, d.tun)})
 	if err != nil {
 		return nil, explainOpen(name, err)
 	}
-	d := &Device{water: w}
+	d.water = w
 	d.out.frame = make([]byte, 0, maxFrame)
 	return d, nil
 }
@@ -42,7 +41,7 @@ func (d *Device) Close() error { return d.water.Close() }
 // Read waits for a frame and replaces the batch with it. It returns ErrClosed
 // when the device was deleted or closed.
 func (d *Device) Read(b *Batch) error {
-	b.reset()
+	b.reset(d.headroom)
 	d.Reads.Add(1)
 	n, err := d.water.Read(b.room(0))
 	if err != nil {

@@ -26,7 +26,7 @@ func (d *Device) Close() error {
 // the batch's bounds allow, possibly none; it never blocks. It returns
 // ErrClosed when the device was deleted.
 func (d *Device) Read(b *Batch) error {
-	b.reset()
+	b.reset(d.headroom)
 	for !b.full() {
 		more, err := d.readOne(b)
 		if err != nil || !more {
@@ -40,21 +40,22 @@ func (d *Device) readOne(b *Batch) (more bool, err error) {
 	if d.water != nil {
 		return d.readPortable(b)
 	}
-	// The virtio-net header lands on the headroom and on the end of the frame
-	// before, whose bytes are put back: so frames lie without a gap.
+	// The virtio-net header lands on the headroom and, where that is shorter, on
+	// the end of the frame before, whose bytes are put back: so frames lie
+	// without a gap.
 	room := b.room(virtioHeaderLen)
-	var over [virtioHeaderLen - encap.HeaderLen]byte
-	copy(over[:], room)
+	var saved [virtioHeaderLen]byte
+	over := saved[:copy(saved[:max(0, virtioHeaderLen-b.headroom)], room)]
 	n, errno := d.read(room)
 	if errno != 0 {
 		return readError(errno)
 	}
 	if n < virtioHeaderLen {
-		copy(room, over[:])
+		copy(room, over)
 		return false, nil
 	}
 	gso := getGSO(room)
-	copy(room, over[:])
+	copy(room, over)
 	d.count(gso.Type)
 	b.push(n-virtioHeaderLen, gso)
 	return true, nil

@@ -18,11 +18,8 @@ type handle struct {
 	header [virtioHeaderLen]byte
 }
 
-// Open creates a TAP interface called name, which must not exist yet, and which
-// vanishes with the Device. With portable it is left as songgao/water made it,
-// and so it is where the kernel refuses a virtio-net header. The header's
-// refusal is not an error; Offloads tells.
-func Open(name string, portable bool) (*Device, error) {
+// open creates the interface that d describes, and completes d.
+func open(name string, portable bool, d *Device) (*Device, error) {
 	if len(name) >= unix.IFNAMSIZ {
 		// water would cut it off, and nobody would find the device.
 		return nil, fmt.Errorf("create %s: a name has at most %d bytes", name, unix.IFNAMSIZ-1)
@@ -30,21 +27,21 @@ func Open(name string, portable bool) (*Device, error) {
 	if taken(name) {
 		return nil, explainOpen(name, unix.EBUSY)
 	}
-	params := waterParams(name)
+	params := waterParams(name, d.tun)
 	params.Persist = !portable
-	w, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: params})
+	w, err := water.New(water.Config{DeviceType: d.deviceType(), PlatformSpecificParams: params})
 	if err != nil {
 		return nil, explainOpen(name, err)
 	}
 	if portable {
-		return openPortable(w)
+		return openPortable(w, d)
 	}
 	// A device gets its header when it is attached to, so the persistent
 	// device that water made is let go of and attached to again.
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("close %s: %w", name, err)
 	}
-	return reopen(w.Name()) // the kernel fills in %d
+	return reopen(w.Name(), d) // the kernel fills in %d
 }
 
 // taken reports whether an interface of that name exists. Asked for such a one,
@@ -60,22 +57,26 @@ func taken(name string) bool {
 	return err == nil && unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req) == nil
 }
 
-func reopen(name string) (*Device, error) {
-	fd, err := attach(name, unix.IFF_TAP|unix.IFF_NO_PI|unix.IFF_VNET_HDR)
+func reopen(name string, d *Device) (*Device, error) {
+	kind := uint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if d.tun {
+		kind = unix.IFF_TUN | unix.IFF_NO_PI
+	}
+	fd, err := attach(name, kind|unix.IFF_VNET_HDR)
 	if err != nil {
 		// Attach as water left it, if only to delete the device.
-		if fd, err = attach(name, unix.IFF_TAP|unix.IFF_NO_PI); err != nil {
+		if fd, err = attach(name, kind); err != nil {
 			return nil, explainOpen(name, err)
 		}
 		_ = unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0)
 		_ = unix.Close(fd)
-		return Open(name, true)
+		return open(name, true, d)
 	}
 	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("TUNSETPERSIST on %s: %w", name, err)
 	}
-	d := &Device{handle: newHandle(fd), offers: probe(fd)}
+	d.handle, d.offers = newHandle(fd), probe(fd)
 	d.out.frame = make([]byte, 0, maxFrame)
 	return d, nil
 }
@@ -105,7 +106,7 @@ func attach(name string, flags uint16) (int, error) {
 
 // openPortable takes the descriptor out of water's file for polling; water goes
 // on owning it.
-func openPortable(w *water.Interface) (*Device, error) {
+func openPortable(w *water.Interface, d *Device) (*Device, error) {
 	file, ok := w.ReadWriteCloser.(syscall.Conn)
 	if !ok {
 		w.Close()
@@ -116,7 +117,7 @@ func openPortable(w *water.Interface) (*Device, error) {
 		w.Close()
 		return nil, err
 	}
-	d := &Device{water: w}
+	d.water = w
 	d.out.frame = make([]byte, 0, maxFrame)
 	err = raw.Control(func(fd uintptr) {
 		unix.CloseOnExec(int(fd))

@@ -69,7 +69,7 @@ func (w *wire) carry(i int) {
 	}
 	for j := range w.batch.Packets {
 		p := &w.batch.Packets[j]
-		l := encap.ParseFrame(p.Frame)
+		l := w.ends[i].parse(p.Frame)
 		w.joined[i].Add(p, &l)
 	}
 	made := w.joined[i].Frames()

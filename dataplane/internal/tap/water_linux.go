@@ -16,7 +16,10 @@ const Adopts = false
 // errGone is what a deleted device gives (probed on 6.18).
 const errGone = unix.EBADFD
 
-func waterParams(name string) water.PlatformSpecificParams {
+// TUN says that there are TUN devices.
+const TUN = true
+
+func waterParams(name string, _ bool) water.PlatformSpecificParams {
 	return water.PlatformSpecificParams{Name: name}
 }
 

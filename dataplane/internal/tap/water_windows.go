@@ -14,8 +14,12 @@ const Adopts = true
 // errGone is what an adapter gives that was disabled or removed.
 const errGone = syscall.Errno(1167) // ERROR_DEVICE_NOT_CONNECTED
 
+// TUN says that there are no TUN devices: the driver imitates one for a single
+// network that has to be named before, and cannot be moved.
+const TUN = false
+
 // Adapters of the TAP-Windows driver have this component.
-func waterParams(name string) water.PlatformSpecificParams {
+func waterParams(name string, _ bool) water.PlatformSpecificParams {
 	return water.PlatformSpecificParams{ComponentID: "tap0901", InterfaceName: name}
 }
 

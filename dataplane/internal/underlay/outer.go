@@ -39,6 +39,7 @@ type Flow struct {
 	Socket  *Socket
 	Account Account
 	Single  bool // never use UDP_SEGMENT
+	Bare    bool // segments of super-frames get no VXLAN header
 }
 
 // Datagram is what one receive call entry delivered.

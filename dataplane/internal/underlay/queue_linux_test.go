@@ -198,9 +198,15 @@ func queueSuper(t *testing.T, s *Sender, f *Flow, vni uint32, n, size int, mark 
 func queueSegments(s *Sender, f *Flow, vni uint32, segments *encap.Segments, frame []byte) (want []wired) {
 	s.SuperFrame(f, vni, segments, len(frame))
 	for i := range segments.Count() {
-		d := make([]byte, encap.HeaderLen+segments.HeaderLen())
-		encap.PutHeader(d, vni)
-		d = append(d, segments.Put(i, d[encap.HeaderLen:])...)
+		vxlan := encap.HeaderLen
+		if f.Bare {
+			vxlan = 0
+		}
+		d := make([]byte, vxlan+segments.HeaderLen())
+		if !f.Bare {
+			encap.PutHeader(d, vni)
+		}
+		d = append(d, segments.Put(i, d[vxlan:])...)
 		want = append(want, wired{f.Socket.fd, f.Remote, -1, string(d)})
 	}
 	return want
@@ -273,6 +279,7 @@ func TestMixture(t *testing.T) {
 		book := &ledger{}
 		flows := []*Flow{flowTo(fakeSocket(3), book, 4789), flowTo(fakeSocket(4), book, 4789), flowTo(fakeSocket(5), book, 4789)}
 		flows[2].Single = true
+		flows[0].Bare, flows[1].Bare = seed%2 == 0, seed%4 == 0
 		var want []wired
 		for i := range 40 {
 			f, size := flows[r.IntN(3)], 40+20*r.IntN(3)

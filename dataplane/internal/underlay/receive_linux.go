@@ -42,8 +42,12 @@ type Receiver struct {
 
 // Listen holds a UDP port on all addresses of a family. The error wraps
 // unix.EADDRINUSE if somebody else has it.
-func Listen(ipv6 bool, port uint16) (*Receiver, error) {
-	s, err := open(ipv6, port)
+func Listen(ipv6 bool, port uint16) (*Receiver, error) { return ListenAt(ipv6, netip.Addr{}, port) }
+
+// ListenAt does so on one address of the host, if local is valid. The error
+// wraps unix.EADDRNOTAVAIL if the host does not have it.
+func ListenAt(ipv6 bool, local netip.Addr, port uint16) (*Receiver, error) {
+	s, err := openAt(ipv6, local, port)
 	if err != nil {
 		return nil, err
 	}

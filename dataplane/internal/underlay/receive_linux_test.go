@@ -5,6 +5,7 @@ package underlay
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -232,5 +233,37 @@ func TestAcceptZeroChecksum(t *testing.T) {
 		if got := optionOf(t, r.fd, unix.SOL_UDP, unix.UDP_NO_CHECK6_RX); got != b2i(on) {
 			t.Errorf("option is %d, want %v", got, on)
 		}
+	}
+}
+
+// TestListenAt: a socket on one address gets what is sent to that, leaves the
+// port to others on other addresses, and sends from there.
+func TestListenAt(t *testing.T) {
+	here, there := netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")
+	r, err := ListenAt(false, here, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.port = portOf(t, r.Socket)
+	if _, err := ListenAt(false, here, r.port); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("once more: %v", err)
+	}
+	second, err := ListenAt(false, there, r.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	second.port = r.port
+	s, book := NewSender(), &ledger{}
+	f := &Flow{Outer: Outer{Remote: netip.AddrPortFrom(here, r.port)}, Socket: second.Socket, Account: book}
+	queue(s, f, filled(100, 1))
+	s.Flush()
+	batch := receiveSome(t, r)
+	if len(batch) != 1 || batch[0].From != there {
+		t.Errorf("received %v", batch)
+	}
+	if _, err := ListenAt(false, netip.MustParseAddr("192.0.2.1"), 0); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("on an address of nobody: %v", err)
 	}
 }

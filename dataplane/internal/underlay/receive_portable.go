@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -37,8 +38,11 @@ type Receiver struct {
 
 // Listen holds a UDP port on all addresses of a family. The error wraps
 // syscall.EADDRINUSE if somebody else has it.
-func Listen(v6 bool, port uint16) (*Receiver, error) {
-	s, err := open(v6, port)
+func Listen(v6 bool, port uint16) (*Receiver, error) { return ListenAt(v6, netip.Addr{}, port) }
+
+// ListenAt does so on one address of the host, if local is valid.
+func ListenAt(v6 bool, local netip.Addr, port uint16) (*Receiver, error) {
+	s, err := openAt(v6, local, port)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is a UDP socket of one family and one local port, on any address.
+// Socket is a UDP socket of one family and one local port, mostly on any
+// address.
 type Socket struct {
 	fd   int
 	port uint16
@@ -24,7 +25,10 @@ type Socket struct {
 
 // open makes a non-blocking socket bound to port on every address of the
 // family. It fails with the errno of bind if the port is taken.
-func open(ipv6 bool, port uint16) (*Socket, error) {
+func open(ipv6 bool, port uint16) (*Socket, error) { return openAt(ipv6, netip.Addr{}, port) }
+
+// openAt does so on one address of the host, if local is valid.
+func openAt(ipv6 bool, local netip.Addr, port uint16) (*Socket, error) {
 	family := unix.AF_INET
 	if ipv6 {
 		family = unix.AF_INET6
@@ -34,24 +38,30 @@ func open(ipv6 bool, port uint16) (*Socket, error) {
 		return nil, fmt.Errorf("open a UDP socket: %w", err)
 	}
 	s := &Socket{fd: fd, port: port, ipv6: ipv6, firstMessage: -1, lastMessage: -1}
-	if err := s.bind(); err != nil {
+	if err := s.bind(local); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Socket) bind() error {
+func (s *Socket) bind(local netip.Addr) error {
 	if s.ipv6 {
 		if err := s.configure(unix.IPPROTO_IPV6, options6); err != nil {
 			return err
 		}
-		return unix.Bind(s.fd, &unix.SockaddrInet6{Port: int(s.port), Addr: netip.IPv6Unspecified().As16()})
+		if !local.IsValid() {
+			local = netip.IPv6Unspecified()
+		}
+		return unix.Bind(s.fd, &unix.SockaddrInet6{Port: int(s.port), Addr: local.As16()})
 	}
 	if err := s.configure(unix.IPPROTO_IP, options4); err != nil {
 		return err
 	}
-	return unix.Bind(s.fd, &unix.SockaddrInet4{Port: int(s.port)})
+	if !local.IsValid() {
+		local = netip.IPv4Unspecified()
+	}
+	return unix.Bind(s.fd, &unix.SockaddrInet4{Port: int(s.port), Addr: local.As4()})
 }
 
 type socketOption struct {

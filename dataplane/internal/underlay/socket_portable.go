@@ -5,6 +5,7 @@ package underlay
 import (
 	"errors"
 	"net"
+	"net/netip"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -41,12 +42,15 @@ type batchConn interface {
 
 // open makes a socket bound to port on every address of the family. The error
 // wraps syscall.EADDRINUSE if the port is taken.
-func open(v6 bool, port uint16) (*Socket, error) {
+func open(v6 bool, port uint16) (*Socket, error) { return openAt(v6, netip.Addr{}, port) }
+
+// openAt does so on one address of the host, if local is valid.
+func openAt(v6 bool, local netip.Addr, port uint16) (*Socket, error) {
 	network := "udp4"
 	if v6 {
 		network = "udp6" // IPv6 only: it leaves the port free for IPv4
 	}
-	conn, err := net.ListenUDP(network, &net.UDPAddr{Port: int(port)})
+	conn, err := net.ListenUDP(network, &net.UDPAddr{IP: local.AsSlice(), Port: int(port)})
 	if err != nil {
 		return nil, posixError(err)
 	}
