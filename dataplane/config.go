@@ -4,15 +4,17 @@ import (
 	"net/netip"
 )
 
-// LinkConfig describes one VXLAN link in the words of `ip link add … type
-// vxlan`; defaults are the kernel's. The zero value of each field is the
+// LinkConfig describes one link in the words of `ip link add … type vxlan`;
+// defaults are the kernel's. The zero value of each field is the
 // kernel's default unless the comment says otherwise, so a LinkConfig can
 // travel as JSON and be completed by AddLink.
 type LinkConfig struct {
 	Name    string     `json:"name"`              // device name, 1 to 15 bytes
 	Address string     `json:"address,omitempty"` // MAC in colon form; "" = random, locally administered
 	MTU     int        `json:"mtu,omitempty"`     // bytes of inner IP packet; 0 = lower device less the overhead
-	VNI     uint32     `json:"vni"`               // 0 to 16777215
+	Type    LinkType   `json:"type,omitempty"`    // "" = TypeVXLAN
+	L3      bool       `json:"l3,omitempty"`      // of TypeVXLAN: the device carries IP packets, and Address is the link's own
+	VNI     uint32     `json:"vni"`               // 0 to 16777215; 0 of TypeUDP
 	Remote  netip.Addr `json:"remote,omitzero"`   // where frames without an FDB entry go: a host, or a group joined while the device is up; the zero Addr = nowhere
 	Local   netip.Addr `json:"local,omitzero"`    // outer source; the zero Addr = what the route says
 	Dev     string     `json:"dev,omitempty"`     // underlay device: output interface and MTU; "" = what the route says
@@ -46,6 +48,22 @@ type LinkConfig struct {
 	DropVLAN       bool           `json:"drop_vlan,omitempty"`       // drop frames with a VLAN tag, both ways (RFC 7348 §6)
 	AllowSources   []netip.Prefix `json:"allow_sources,omitempty"`   // outer sources that are listened to; none = all
 }
+
+// LinkType says what a link's datagrams are.
+type LinkType string
+
+// The types of links.
+const (
+	TypeVXLAN LinkType = "vxlan" // RFC 7348: Ethernet frames behind a VXLAN header
+	TypeUDP   LinkType = "udp"   // flannel's udp backend: IP packets and nothing else
+)
+
+// Bare reports whether datagrams are IP packets without anything in front.
+func (c *LinkConfig) Bare() bool { return c.Type == TypeUDP }
+
+// Routed reports whether the device carries IP packets, which the link's routes
+// say the way of. Otherwise it carries frames, and the FDB does.
+func (c *LinkConfig) Routed() bool { return c.L3 || c.Bare() }
 
 // DefaultAgeing is how many seconds a learnt entry lives without receipt.
 const DefaultAgeing = 300

@@ -25,9 +25,10 @@ func (d *dropCounters) addTo(m map[string]uint64) {
 }
 
 // received counts what was written to the device: a super-frame that weft
-// joined counts as the frames that arrived.
-func (c *counters) received(f *encap.Coalesced) {
+// joined counts as the frames that arrived, each less the head bytes of its
+// Ethernet header.
+func (c *counters) received(f *encap.Coalesced, head int) {
 	frames, bytes := f.Arrived()
 	c.rxPackets.Add(uint64(frames))
-	c.rxBytes.Add(uint64(bytes - frames*encap.EtherHeaderLen))
+	c.rxBytes.Add(uint64(bytes - frames*head))
 }

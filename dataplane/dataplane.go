@@ -89,6 +89,9 @@ func (d *Dataplane) AddLink(cfg LinkConfig) (*Link, error) {
 // checkFree refuses what the links that exist already have.
 func (d *Dataplane) checkFree(cfg *LinkConfig) error {
 	for _, l := range d.links {
+		if have := l.Config(); l.port.number == cfg.Port && (cfg.Bare() || have.Bare()) {
+			return fmt.Errorf("UDP port %d is taken by link %s: a link of type udp has its port to itself: choose another port", cfg.Port, l.Name())
+		}
 		if l.vni == cfg.VNI && l.port.number == cfg.Port && l.ipv6 == cfg.IPv6() {
 			return fmt.Errorf("VNI %d on port %d is taken by link %s: choose another id or dstport", cfg.VNI, cfg.Port, l.Name())
 		}
@@ -134,7 +137,9 @@ func (d *Dataplane) RemoveLink(name string) error {
 func (d *Dataplane) remove(l *Link) error {
 	d.links = slices.DeleteFunc(d.links, func(have *Link) bool { return have == l })
 	err := l.port.removeLink(l)
-	l.fdb.Flush(routetable.Filter{})
+	if l.fdb != nil {
+		l.fdb.Flush(routetable.Filter{})
+	}
 	d.watchers.release(l)
 	d.releasePort(l.port)
 	return err

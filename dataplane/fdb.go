@@ -11,7 +11,10 @@ import (
 
 // FDB tells the link's entries, the newest first, one for each remote. It may
 // take its time: forwarding is not held up.
-func (l *Link) FDB() iter.Seq[FDBEntry] {
+func (l *Link) FDB() (iter.Seq[FDBEntry], error) {
+	if err := l.hasFDB(); err != nil {
+		return nil, err
+	}
 	return func(yield func(FDBEntry) bool) {
 		names, now := newNames(), clock()
 		for e := range l.fdb.Entries() {
@@ -23,7 +26,7 @@ func (l *Link) FDB() iter.Seq[FDBEntry] {
 				}
 			}
 		}
-	}
+	}, nil
 }
 
 func secondsAgo(now, then routetable.Tick) uint32 {
@@ -43,6 +46,9 @@ func (l *Link) ChangeFDB(c *FDBChange) error {
 }
 
 func (l *Link) changeFDB(c *FDBChange) error {
+	if err := l.hasFDB(); err != nil {
+		return err
+	}
 	if c.Op == FDBDelete && !c.Dst.IsValid() {
 		return explainFDB(l.fdb.Delete(c.MAC, nil))
 	}
@@ -141,6 +147,9 @@ func explainFDB(err error) error {
 // FlushFDB removes the entries that the filter is for and returns how many.
 func (l *Link) FlushFDB(f *FDBFilter) (int, error) {
 	filter, err := f.resolve()
+	if err == nil {
+		err = l.hasFDB()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("fdb flush dev %s: %w", l.Name(), err)
 	}

@@ -37,6 +37,11 @@ func (l *Link) Info() LinkInfo {
 	attrs := l.attrs.Load()
 	info := LinkInfo{LinkConfig: l.Config(), NetNS: attrs.netns, Index: attrs.index, Features: l.features()}
 	info.Name, info.MTU = attrs.name, attrs.mtu
-	info.Address = attrs.mac.String()
+	switch {
+	case l.routed == nil:
+		info.Address = attrs.mac.String()
+	case info.L3:
+		info.Address = l.routed.mac.String()
+	}
 	return info
 }

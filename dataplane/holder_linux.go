@@ -18,18 +18,23 @@ import (
 // bufferLimit is what bounds a socket's receive buffer, as a remedy.
 const bufferLimit = "net.core.rmem_max or grant CAP_NET_ADMIN"
 
-// explainListen says who holds the port when it is taken.
-func explainListen(port uint16, ipv6 bool, err error) error {
+// explainListen says who holds the port when it is taken, or that the address is
+// nobody's here.
+func explainListen(cfg *LinkConfig, err error) error {
+	port, ipv6, word := cfg.Port, cfg.IPv6(), cfg.portWord()
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("local %s: no device of this network namespace has that address: add it, or leave `local` out: %w", cfg.Local, err)
+	}
 	if !errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("UDP port %d: %w", port, err)
 	}
 	if name := kernelHolder(port); name != "" {
-		return fmt.Errorf("UDP port %d is held by the kernel's vxlan device %s, which is up: set it down, delete it, or choose another dstport: %w", port, name, err)
+		return fmt.Errorf("UDP port %d is held by the kernel's vxlan device %s, which is up: set it down, delete it, or choose another %s: %w", port, name, word, err)
 	}
 	if name := processHolder(port, ipv6); name != "" {
-		return fmt.Errorf("UDP port %d is held by %s: stop it or choose another dstport: %w", port, name, err)
+		return fmt.Errorf("UDP port %d is held by %s: stop it or choose another %s: %w", port, name, word, err)
 	}
-	return fmt.Errorf("UDP port %d is held by another program, or by a kernel vxlan device that was moved to another namespace: choose another dstport: %w", port, err)
+	return fmt.Errorf("UDP port %d is held by another program, or by a kernel vxlan device that was moved to another namespace: choose another %s: %w", port, word, err)
 }
 
 // kernelHolder returns the kernel vxlan device that is up on the port, or "".

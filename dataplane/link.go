@@ -10,15 +10,16 @@ import (
 	"github.com/weftnet/weft/routetable"
 )
 
-// Link is one VXLAN link: a device, what its outer headers look like, and the
-// table that says where its frames go. Its port's worker moves its packets.
+// Link is one link: a device, what its outer headers look like, and the table
+// that says where its frames go. Its port's worker moves its packets.
 type Link struct {
 	vni    uint32
 	ipv6   bool // the underlay is
 	device *tap.Device
 	port   *port
 	pool   *underlay.Pool
-	fdb    *routetable.FDB
+	fdb    *routetable.FDB // nil if the link is routed
+	routed *routed         // nil if it is not
 	attrs  atomic.Pointer[attributes]
 	set    atomic.Pointer[settings]
 	stop   chan struct{} // closed when the link is removed
@@ -36,6 +37,8 @@ type Link struct {
 	joined encap.Coalescer
 	dirty  bool              // joined holds frames
 	path   *underlay.PathMTU // nil if it cannot be asked
+	head   int               // bytes of Ethernet header in front of what is received
+	outer  int               // bytes that the outer headers take from the path's MTU
 }
 
 // settings are what may change about a link while it runs. They are replaced

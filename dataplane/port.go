@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +38,7 @@ type port struct {
 type listener struct {
 	*underlay.Receiver
 	links map[uint32]*Link // by VNI; the worker's
+	bare  *Link            // the only one, of bare IP packets, or nil; the worker's
 	ipv6  bool
 	gro   error // why UDP_GRO is not available
 
@@ -74,8 +76,10 @@ func newPort(d *Dataplane, number uint16) (*port, error) {
 	return p, err
 }
 
-// listen returns the socket of a family, opened if need be.
-func (p *port) listen(ipv6 bool, zeroChecksum bool) (*listener, error) {
+// listen returns the socket that a link receives by, opened if need be. Links
+// of bare packets share theirs with nobody, so it is on their address alone.
+func (p *port) listen(cfg *LinkConfig) (*listener, error) {
+	ipv6, zeroChecksum := cfg.IPv6(), cfg.Checksum.AcceptRx6
 	at := &p.v4
 	if ipv6 {
 		at = &p.v6
@@ -83,9 +87,13 @@ func (p *port) listen(ipv6 bool, zeroChecksum bool) (*listener, error) {
 	if *at != nil {
 		return *at, p.checkZeroChecksum(*at, ipv6, zeroChecksum)
 	}
-	r, err := underlay.Listen(ipv6, p.number)
+	var local netip.Addr
+	if cfg.Bare() {
+		local = cfg.Local
+	}
+	r, err := underlay.ListenAt(ipv6, local, p.number)
 	if err != nil {
-		return nil, explainListen(p.number, ipv6, err)
+		return nil, explainListen(cfg, err)
 	}
 	if ipv6 && zeroChecksum {
 		if err := r.AcceptZeroChecksum(true); err != nil {
@@ -132,12 +140,11 @@ func (p *port) sizeBuffer(r *underlay.Receiver) {
 
 // addLink opens what the link needs and hands it to the worker.
 func (p *port) addLink(r *resolved) (*Link, error) {
-	ipv6 := r.cfg.IPv6()
-	from, err := p.listen(ipv6, r.cfg.Checksum.AcceptRx6)
+	from, err := p.listen(&r.cfg)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := p.pool(poolKey{ipv6, r.srcLow, r.srcHigh}, from)
+	pool, err := p.poolFor(r, from)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +170,16 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Link {
 	l := &Link{
 		vni: r.cfg.VNI, ipv6: r.cfg.IPv6(), device: device, port: p, pool: pool,
-		fdb:  newFDB(&r.cfg),
 		stop: make(chan struct{}), aged: make(chan struct{}, 1),
+		head: encap.EtherHeaderLen, outer: r.cfg.overhead(),
+	}
+	if r.cfg.Routed() {
+		l.routed = newRouted(r)
+	} else {
+		l.fdb = newFDB(&r.cfg)
+	}
+	if r.cfg.Bare() {
+		l.head = 0
 	}
 	if r.cfg.Proxy {
 		l.neighbours = newNeighbours()
@@ -204,12 +219,26 @@ func (l *Link) closeUnderlay() {
 
 // attach lets the worker serve the link.
 func (p *port) attach(l *Link, from *listener) error {
-	if err := p.loop.add(l.device.FD(), &deviceSource{link: l, batch: p.loop.deviceBatch()}); err != nil {
+	if err := p.loop.add(l.device.FD(), l.source(p.loop.deviceBatch())); err != nil {
 		return err
 	}
-	p.loop.do(func() { from.links[l.vni] = l })
+	p.loop.do(func() {
+		from.links[l.vni] = l
+		if l.set.Load().cfg.Bare() {
+			from.bare = l
+		}
+	})
 	p.setGRO(from)
 	return nil
+}
+
+// source is the link's device as the loop serves it.
+func (l *Link) source(batch *tap.Batch) source {
+	s := deviceSource{link: l, batch: batch}
+	if l.routed != nil {
+		return &routedSource{s}
+	}
+	return &s
 }
 
 // removeLink takes the link from the worker and deletes its device.
@@ -222,6 +251,7 @@ func (p *port) removeLink(l *Link) error {
 	var err error
 	p.loop.do(func() {
 		delete(from.links, l.vni)
+		from.bare = nil
 		p.loop.remove(l.device.FD())
 		err = l.device.Close()
 	})
@@ -242,6 +272,15 @@ func (p *port) setGRO(from *listener) {
 		from.gro = err
 		p.log.Info("UDP_GRO is not available", zap.Error(err))
 	}
+}
+
+// poolFor returns the sockets that a link sends by. Peers of flannel's udp
+// backend have one port for everything.
+func (p *port) poolFor(r *resolved, from *listener) (*underlay.Pool, error) {
+	if r.cfg.Bare() {
+		return underlay.PoolOf(from.Socket), nil
+	}
+	return p.pool(poolKey{r.cfg.IPv6(), r.srcLow, r.srcHigh}, from)
 }
 
 // pool returns the sending sockets for a range of source ports.

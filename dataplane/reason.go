@@ -15,11 +15,13 @@ const (
 	InvalidSource                  // inner source MAC is zero or multicast
 	PinnedSource                   // inner source MAC is pinned to another remote
 	SourceNotAllowed               // outer source is not in the allowed prefixes
-	BadLength                      // inner IP packet shorter than its fixed header
+	OtherHost                      // inner frame is for another MAC than the routed link's
+	NotIP                          // neither IPv4 nor IPv6 inside, on a routed link
+	BadLength                      // inner IP packet shorter than its fixed header, or cut off
 	BadChecksum                    // outer UDP checksum wrong
 	ECN                            // CE outside, Not-ECT inside (RFC 6040 §4.2)
 	VLAN                           // inner VLAN tag refused by the profile
-	NoRoute                        // underlay has no route to the remote
+	NoRoute                        // the link's routes or the underlay's have none to the destination
 	Proxy                          // ARP or neighbour solicitation kept by a proxy without an answer
 	FDBMiss                        // no entry for the destination, no default remote
 	TooBig                         // larger than the path carries and not to be fragmented
@@ -34,7 +36,7 @@ const (
 var reasonNames = [reasonCount]string{
 	"short_header", "no_vni_flag", "unknown_vni", "reserved_bits", "short_frame",
 	"own_source", "invalid_source", "pinned_source", "source_not_allowed",
-	"bad_length", "checksum", "ecn", "vlan", "no_route", "proxy", "fdb_miss",
+	"other_host", "not_ip", "bad_length", "checksum", "ecn", "vlan", "no_route", "proxy", "fdb_miss",
 	"too_big", "ttl", "send_error", "device_full", "device_down", "socket_full",
 }
 

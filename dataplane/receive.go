@@ -37,6 +37,10 @@ func (s *socketSource) handle() {
 func (s *socketSource) takeApart() {
 	r := received{from: s.from}
 	for i := range s.datagrams {
+		if s.from.bare != nil {
+			s.from.bare.unwrap(&s.datagrams[i])
+			continue
+		}
 		s.port.split(&s.datagrams[i], &r)
 	}
 }
@@ -127,6 +131,9 @@ func (l *Link) accept(frame []byte, r *received) bool {
 		l.counters.drops.drop(ShortFrame)
 		return false
 	}
+	if l.routed != nil {
+		return l.acceptRouted(frame, r)
+	}
 	attrs, s := l.attrs.Load(), l.set.Load()
 	source := macAt(frame, 6)
 	if source == attrs.mac {
@@ -198,12 +205,15 @@ func (l *Link) write() {
 	frames := l.joined.Frames()
 	for i := range frames {
 		f := &frames[i]
+		if l.routed != nil {
+			l.stripEther(f)
+		}
 		if err := l.device.Write(f); err != nil {
 			frames, _ := f.Arrived()
 			l.counters.drops.dropN(writeReason(err), frames)
 			continue
 		}
-		l.counters.received(f)
+		l.counters.received(f, l.head)
 	}
 	l.joined.Reset()
 }

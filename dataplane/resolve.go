@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/routetable"
 )
 
@@ -14,7 +15,7 @@ import (
 type resolved struct {
 	cfg             LinkConfig // MTU filled in
 	devIndex        int
-	address         net.HardwareAddr // nil = as the kernel chooses
+	address         net.HardwareAddr // nil = as the kernel chooses; of a link with L3 never
 	srcLow, srcHigh uint16
 }
 
@@ -24,9 +25,12 @@ const (
 	overhead4 = 20 + 8 + 8 + 14
 	overhead6 = 40 + 8 + 8 + 14
 
+	overheadVXLAN = 8 + 14 // of which bare IP packets have none
+
 	defaultMTU = 1500
 	minMTU     = 68    // RFC 791
 	maxMTU     = 65521 // of a TAP device
+	maxMTUTUN  = 65535 // of a TUN device
 
 	maxName = 15 // bytes
 )
@@ -34,7 +38,7 @@ const (
 // resolve checks a configuration against the machine and completes it.
 func resolve(cfg LinkConfig) (*resolved, error) {
 	r := &resolved{cfg: cfg}
-	for _, step := range []func() error{r.checkName, r.checkSystem, r.checkScopes, r.resolveAddress, r.resolveDev, r.resolveSourcePorts} {
+	for _, step := range []func() error{r.checkName, r.checkSystem, r.checkType, r.checkScopes, r.resolveAddress, r.resolveDev, r.resolveSourcePorts} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -48,6 +52,64 @@ func (r *resolved) checkName() error {
 		return fmt.Errorf("device name %q: 1 to %d bytes are allowed", r.cfg.Name, maxName)
 	}
 	return nil
+}
+
+// checkType refuses what a link of its type cannot have.
+func (r *resolved) checkType() error {
+	c := &r.cfg
+	switch c.Type {
+	case "", TypeVXLAN, TypeUDP:
+	default:
+		return fmt.Errorf("type %q is unknown: allowed are %s, %s", c.Type, TypeVXLAN, TypeUDP)
+	}
+	for _, w := range []struct {
+		word          string
+		given, refuse bool
+	}{
+		{"group", c.Remote.IsMulticast(), c.Routed()},
+		{"proxy", c.Proxy, c.Routed()},
+		{"l2miss", c.L2Miss, c.Routed()},
+		{"l3miss", c.L3Miss, c.Routed()},
+		{"maxaddress", c.MaxAddress != 0, c.Routed()},
+		{"id", c.VNI != 0, c.Bare()},
+		{"remote", c.Remote.IsValid(), c.Bare()},
+		{"address", c.Address != "", c.Bare()},
+		{"l3", c.L3, c.Bare()},
+		{"srcport", c.SrcPortLow != c.SrcPortHigh, c.Bare()},
+		{"a link-local address", c.Local.IsLinkLocalUnicast() && c.Local.Is6(), c.Bare()},
+	} {
+		if w.given && w.refuse {
+			return fmt.Errorf("%s: a link %s has none: leave it out", w.word, c.kind())
+		}
+	}
+	return nil
+}
+
+// createDevice makes a TAP or TUN device of the link's name.
+func (r *resolved) createDevice(portable bool) (*tap.Device, error) {
+	if r.cfg.Routed() {
+		return tap.OpenTUN(r.cfg.Name, portable, r.cfg.headroom())
+	}
+	return tap.Open(r.cfg.Name, portable)
+}
+
+// kind says what a link is, as messages say it.
+func (c *LinkConfig) kind() string {
+	switch {
+	case c.Bare():
+		return "of type udp"
+	case c.L3:
+		return "of type vxlan with l3"
+	}
+	return "of type vxlan"
+}
+
+// portWord is the word that the link's port is given with.
+func (c *LinkConfig) portWord() string {
+	if c.Bare() {
+		return "port"
+	}
+	return "dstport"
 }
 
 // checkScopes refuses what the kernel refuses.
@@ -75,28 +137,37 @@ func (r *resolved) checkScopes() error {
 
 func (r *resolved) resolveAddress() error {
 	if r.cfg.Address == "" {
+		r.chooseAddress()
 		return nil
 	}
 	mac, err := net.ParseMAC(r.cfg.Address)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || routetable.MAC(mac) == (routetable.MAC{}) {
 		return fmt.Errorf("address %q: a unicast Ethernet address such as 02:00:00:00:00:01 is wanted", r.cfg.Address)
 	}
-	r.address = mac
+	if !r.cfg.L3 {
+		r.address = mac
+	}
 	return nil
 }
 
 // resolveDev finds the underlay device and fits the MTU to it: as in the
-// kernel, a larger one is clamped without a word. Without dev it is 1500.
+// kernel, a larger one is clamped without a word. Without dev it is 1500, less
+// the outer headers for bare packets, which the kernel has no device for.
 func (r *resolved) resolveDev() error {
-	limit := maxMTU
-	fallback := defaultMTU
+	limit, fallback := maxMTU, defaultMTU
+	if r.cfg.Routed() {
+		limit = maxMTUTUN
+	}
+	if r.cfg.Bare() {
+		fallback -= r.cfg.overhead()
+	}
 	if r.cfg.Dev != "" {
 		index, mtu, err := underlayDevice(r.cfg.Dev)
 		if err != nil {
 			return fmt.Errorf("dev %s: %w", r.cfg.Dev, err)
 		}
 		r.devIndex = index
-		limit = max(minMTU, mtu-overhead(r.cfg.IPv6()))
+		limit = max(minMTU, mtu-r.cfg.overhead())
 		fallback = limit
 	}
 	if r.cfg.MTU == 0 {
@@ -110,11 +181,15 @@ func (r *resolved) resolveDev() error {
 }
 
 // overhead is what the outer headers take from the underlay's MTU.
-func overhead(ipv6 bool) int {
-	if ipv6 {
-		return overhead6
+func (c *LinkConfig) overhead() int {
+	n := overhead4
+	if c.IPv6() {
+		n = overhead6
 	}
-	return overhead4
+	if c.Bare() {
+		n -= overheadVXLAN
+	}
+	return n
 }
 
 // resolveSourcePorts takes the configured range or the system's, which is half

@@ -39,9 +39,9 @@ func underlayDevice(name string) (index, mtu int, err error) {
 // segments below the 65507 bytes of one message at the usual MTU.
 const gsoMaxSize = 62000
 
-// openDevice creates the TAP device as configured.
+// openDevice creates the device as configured.
 func openDevice(r *resolved) (*tap.Device, *attributes, error) {
-	device, err := tap.Open(r.cfg.Name, r.cfg.NoOffload)
+	device, err := r.createDevice(r.cfg.NoOffload)
 	if err != nil {
 		return nil, nil, err
 	}

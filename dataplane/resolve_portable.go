@@ -42,10 +42,11 @@ func (r *resolved) checkWords() error {
 		given        bool
 	}{
 		{"mtu", bySystem, c.MTU != 0},
-		{"address", bySystem, c.Address != ""},
+		{"address", bySystem, c.Address != "" && !c.L3}, // that with L3 is the link's own
 		{"df " + string(c.DF), byDefault, c.DF != "" && c.DF != DFUnset},
 		{"flowlabel", byDefault, c.FlowLabel != 0},
 		{"noudpcsum", byDefault, c.Checksum.NoUDP},
+		{"links that carry IP packets", "give the link a TAP device: leave out l3 or `type udp`", c.Routed() && !tap.TUN},
 		{"udp6zerocsumtx", byDefault, c.Checksum.ZeroTx6},
 		{"udp6zerocsumrx", byDefault, c.Checksum.AcceptRx6},
 		{"proxy", byOthers, c.Proxy}, // package net does not tell the neighbour table
@@ -69,9 +70,9 @@ func underlayDevice(name string) (index, mtu int, err error) {
 	return dev.Index, dev.MTU, nil
 }
 
-// openDevice opens the TAP device, which stays as the system made it.
+// openDevice opens the device, which stays as the system made it.
 func openDevice(r *resolved) (*tap.Device, *attributes, error) {
-	device, err := tap.Open(r.cfg.Name, true)
+	device, err := r.createDevice(true)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,9 @@ func (l *Link) Change(c *LinkChange) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	before := l.set.Load()
+	if err := c.checkKind(&before.cfg); err != nil {
+		return fmt.Errorf("link set %s: %w", l.Name(), err)
+	}
 	r := &resolved{cfg: before.cfg, devIndex: before.devIndex}
 	c.applyTo(&r.cfg)
 	if err := r.recheck(before, l.ipv6); err != nil {
@@ -28,6 +31,31 @@ func (l *Link) Change(c *LinkChange) error {
 		select {
 		case l.aged <- struct{}{}:
 		default: // a sweep is due already
+		}
+	}
+	return nil
+}
+
+// checkKind refuses what a link of its kind has not, or cannot change: routes
+// keep the way that they were made with, and the socket of a link of bare
+// packets its address.
+func (c *LinkChange) checkKind(cfg *LinkConfig) error {
+	for _, w := range []struct {
+		word          string
+		given, refuse bool
+	}{
+		{"remote", c.Remote != nil, cfg.Routed()},
+		{"learning", c.Learning != nil && *c.Learning, cfg.Routed()},
+		{"ageing", c.Ageing != nil, cfg.Routed()},
+		{"local", c.Local != nil, cfg.Bare()},
+		{"dev", c.Dev != nil, cfg.Bare()},
+		{"ttl", c.TTL != nil, cfg.Bare()},
+		{"tos", c.TOS != nil || c.TOSCopy != nil, cfg.Bare()},
+		{"df", c.DF != nil, cfg.Bare()},
+		{"flowlabel", c.FlowLabel != nil, cfg.Bare()},
+	} {
+		if w.given && w.refuse {
+			return fmt.Errorf("`%s` of a link %s cannot be changed: delete the link and add it again", w.word, cfg.kind())
 		}
 	}
 	return nil

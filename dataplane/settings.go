@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/routetable"
 )
@@ -16,6 +18,10 @@ func newSettings(l *Link, cfg *LinkConfig, devIndex int) *settings {
 		},
 		Account: l,
 		Single:  cfg.NoOffload,
+	}
+	if cfg.Bare() {
+		// The socket is the only one, and bound to the local address.
+		s.flow.Bare, s.flow.Socket, s.flow.Local = true, l.pool.Socket(0), netip.Addr{}
 	}
 	if len(cfg.AllowSources) > 0 {
 		s.allowed = routetable.NewPrefixes(cfg.AllowSources...)

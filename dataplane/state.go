@@ -11,11 +11,14 @@ import (
 // start makes the link's default entry and lets it live: from now on what the
 // system does to the device is followed, and entries age.
 func (l *Link) start(log *zap.Logger) {
+	go l.watch(log)
+	if l.fdb == nil {
+		return
+	}
 	if to := l.set.Load().defaultRemote(); to != nil {
 		// An empty table has room for it.
 		_ = l.fdb.ChangeDefault(nil, to, clock())
 	}
-	go l.watch(log)
 	if l.neighbours != nil {
 		go l.watchNeighbours(log)
 	}
@@ -27,7 +30,7 @@ func (l *Link) start(log *zap.Logger) {
 // is forgotten when it goes down.
 func (l *Link) take(next *attributes, log *zap.Logger) {
 	before := l.attrs.Swap(next)
-	if before.up && !next.up {
+	if before.up && !next.up && l.fdb != nil {
 		l.fdb.Down()
 	}
 	if before.netns != next.netns || before.index != next.index {

@@ -20,7 +20,7 @@ func (l *Link) tooBig(o *outgoing, r *routetable.Remote) bool {
 		return false
 	}
 	path := l.path.Of(r.Addr, r.IfIndex, l.port.now)
-	mtu := path - overhead(l.ipv6)
+	mtu := path - l.outer
 	if path == 0 || o.size <= mtu {
 		return false
 	}

@@ -88,6 +88,9 @@ func (ws watchers) publish(links []*Link) {
 }
 
 func (w *Watcher) add(l *Link) {
+	if l.fdb == nil {
+		return
+	}
 	table := l.fdb.Watch(tableEvents)
 	w.tables[l] = table
 	w.wg.Go(func() { w.forward(l, table) })

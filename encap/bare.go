@@ -69,3 +69,22 @@ func PutEtherHeader(b []byte, dst, src [6]byte, version uint8) {
 // Ethernet header: whole, of the version that its EtherType says, and without a
 // VLAN tag between.
 func (l *Layout) CarriesIP() bool { return l.Version != 0 && l.Tags == 0 }
+
+// Shift moves all offsets of a layout by n bytes, because n were put in front of
+// the frame, or taken off if n is negative.
+func (l *Layout) Shift(n int) {
+	l.L3 += n
+	l.End += n
+	if l.L4 != 0 {
+		l.L4 += n
+		l.Payload += n
+	}
+}
+
+// Shift does so with the offsets of a description.
+func (g *GSO) Shift(n int) {
+	if g.NeedsCsum {
+		g.CsumStart += uint16(n)
+		g.HeaderLen += uint16(n)
+	}
+}

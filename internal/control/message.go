@@ -4,7 +4,11 @@
 // over a Unix stream socket; a connection may carry several of them in turn.
 package control
 
-import "github.com/weftnet/weft/dataplane"
+import (
+	"net/netip"
+
+	"github.com/weftnet/weft/dataplane"
+)
 
 // Version is the protocol's version. Both ends send theirs, so that a command
 // of another release than the running daemon's is told so.
@@ -25,10 +29,14 @@ const (
 	OpChange  Op = "change"  // carry out Request.Changes on the link Request.Name, up to the first that fails
 	OpFlush   Op = "flush"   // remove what Request.Flush says from the link Request.Name
 	OpMonitor Op = "monitor" // tell what happens to every link's entries until the client hangs up
+
+	OpRoutes      Op = "routes"      // tell the routes of the link Request.Name, in several responses
+	OpRoute       Op = "route"       // tell the route of that link for the address Request.To
+	OpRouteChange Op = "routechange" // carry out Request.Routes on that link, up to the first that fails
 )
 
 // Ops lists them.
-var Ops = []Op{OpAdd, OpDel, OpSet, OpList, OpStats, OpFDB, OpChange, OpFlush, OpMonitor}
+var Ops = []Op{OpAdd, OpDel, OpSet, OpList, OpStats, OpFDB, OpChange, OpFlush, OpMonitor, OpRoutes, OpRoute, OpRouteChange}
 
 // Request is one question to a daemon.
 type Request struct {
@@ -39,6 +47,9 @@ type Request struct {
 	Set     *dataplane.LinkChange `json:"set,omitempty"`
 	Changes []dataplane.FDBChange `json:"changes,omitempty"`
 	Flush   *dataplane.FDBFilter  `json:"flush,omitempty"`
+
+	Routes []dataplane.RouteChange `json:"routes,omitempty"`
+	To     netip.Addr              `json:"to,omitzero"`
 }
 
 // Response is its answer. Error is empty when OK is true.
@@ -54,7 +65,9 @@ type Response struct {
 	More   bool                 `json:"more,omitempty"`   // further responses to the same request follow
 	FDB    []dataplane.FDBEntry `json:"fdb,omitempty"`    // OpFDB: newest first
 	Events []dataplane.FDBEvent `json:"events,omitempty"` // OpMonitor
-	Count  int                  `json:"count,omitempty"`  // OpFlush: entries removed; OpChange: changes carried out
+	Count  int                  `json:"count,omitempty"`  // OpFlush: entries removed; OpChange and OpRouteChange: changes carried out
+
+	Routes []dataplane.RouteEntry `json:"routes,omitempty"` // OpRoutes: by prefix; OpRoute: that one
 }
 
 // Link is one link as its daemon sees it. Stats is nil unless asked for.

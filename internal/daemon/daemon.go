@@ -8,6 +8,7 @@ import (
 	"context"
 	"iter"
 	"net"
+	"net/netip"
 	"sync"
 
 	"go.uber.org/zap"
@@ -21,9 +22,12 @@ type link interface {
 	Info() dataplane.LinkInfo
 	Stats() dataplane.Stats
 	Change(*dataplane.LinkChange) error
-	FDB() iter.Seq[dataplane.FDBEntry]
+	FDB() (iter.Seq[dataplane.FDBEntry], error)
 	ChangeFDB(*dataplane.FDBChange) error
 	FlushFDB(*dataplane.FDBFilter) (int, error)
+	Routes() (iter.Seq[dataplane.RouteEntry], error)
+	Route(netip.Addr) (dataplane.RouteEntry, error)
+	ChangeRoute(*dataplane.RouteChange) error
 }
 
 // links is *dataplane.Dataplane with L = *dataplane.Link, or a stand-in with

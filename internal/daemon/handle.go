@@ -24,6 +24,10 @@ func (d *daemon[L]) handle(req control.Request) control.Response {
 		return d.change(req)
 	case control.OpFlush:
 		return d.flush(req)
+	case control.OpRoute:
+		return d.route(req)
+	case control.OpRouteChange:
+		return d.changeRoutes(req)
 	case control.OpList:
 		return control.Done(d.list(false)...)
 	case control.OpStats:

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"iter"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 
@@ -91,11 +92,18 @@ func (s *standInLinks) Gone() <-chan *standInLink { return s.gone }
 func (s *standInLinks) Close() error              { close(s.closed); return nil }
 
 func (l *standInLink) Change(*dataplane.LinkChange) error { return errNotHere }
-func (l *standInLink) FDB() iter.Seq[dataplane.FDBEntry] {
-	return func(func(dataplane.FDBEntry) bool) {}
+func (l *standInLink) FDB() (iter.Seq[dataplane.FDBEntry], error) {
+	return func(func(dataplane.FDBEntry) bool) {}, nil
 }
 func (l *standInLink) ChangeFDB(*dataplane.FDBChange) error       { return errNotHere }
 func (l *standInLink) FlushFDB(*dataplane.FDBFilter) (int, error) { return 0, errNotHere }
-func (s *standInLinks) WatchFDB() *dataplane.Watcher              { return nil }
+func (l *standInLink) Routes() (iter.Seq[dataplane.RouteEntry], error) {
+	return nil, errNotHere
+}
+func (l *standInLink) Route(netip.Addr) (dataplane.RouteEntry, error) {
+	return dataplane.RouteEntry{}, errNotHere
+}
+func (l *standInLink) ChangeRoute(*dataplane.RouteChange) error { return errNotHere }
+func (s *standInLinks) WatchFDB() *dataplane.Watcher            { return nil }
 
 var errNotHere = errors.New("a stand-in has no table")

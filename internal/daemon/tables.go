@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"runtime/debug"
 
 	"github.com/weftnet/weft/dataplane"
@@ -16,6 +17,8 @@ func (d *daemon[L]) exchange(x *control.Exchange) control.Response {
 		return d.dump(x)
 	case control.OpMonitor:
 		return d.monitor(x)
+	case control.OpRoutes:
+		return d.routes(x)
 	}
 	return d.handle(x.Request)
 }
@@ -96,19 +99,32 @@ func (d *daemon[L]) dump(x *control.Exchange) control.Response {
 	if err != nil {
 		return control.Failed(err)
 	}
-	part := make([]dataplane.FDBEntry, 0, dumpLines)
-	for e := range l.FDB() {
+	entries, err := l.FDB()
+	if err != nil {
+		return control.Failed(err)
+	}
+	return inParts(x, entries, func(r *control.Response, part []dataplane.FDBEntry) { r.FDB = part })
+}
+
+// inParts answers with all that a dump tells, some of it at a time. The last
+// part is what it returns.
+func inParts[E any](x *control.Exchange, all iter.Seq[E], put func(*control.Response, []E)) control.Response {
+	part := make([]E, 0, dumpLines)
+	response := func() control.Response {
+		r := control.Done()
+		put(&r, part)
+		return r
+	}
+	for e := range all {
 		if part = append(part, e); len(part) < dumpLines {
 			continue
 		}
-		if !x.Send(control.Response{Version: control.Version, OK: true, FDB: part}) {
+		if !x.Send(response()) {
 			return control.Failed(errors.New("nobody reads the dump any more"))
 		}
 		part = part[:0]
 	}
-	last := control.Done()
-	last.FDB = part
-	return last
+	return response()
 }
 
 // monitor tells what happens until the client hangs up.

@@ -77,3 +77,7 @@ func (p *Pool) Close(listener *Socket) {
 		}
 	}
 }
+
+// PoolOf returns a pool of one socket, for flows that may have no other source
+// port. It is not to be closed.
+func PoolOf(s *Socket) *Pool { return &Pool{sockets: []*Socket{s}} }
