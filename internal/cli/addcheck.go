@@ -12,6 +12,9 @@ const defaultPort = 8472
 // check refuses what no machine could do, in the kernel's order, and completes
 // the configuration.
 func (l *newLink) check() error {
+	if l.cfg.Bare() {
+		return l.checkUDP()
+	}
 	if !l.hasVNI {
 		return usagef("no VNI given: `type vxlan` needs `id VNI`, 0-16777215")
 	}
@@ -30,6 +33,9 @@ func (l *newLink) check() error {
 	}
 	if l.cfg.Port == 0 {
 		l.cfg.Port = defaultPort
+	}
+	if err := l.checkL3(); err != nil {
+		return err
 	}
 	return checkSources(&l.cfg)
 }
@@ -79,7 +85,7 @@ func (l *newLink) checkScopes() error {
 
 // warning is what the user should know about a link that is fine, or "".
 func (l *newLink) warning() string {
-	if l.hasPort {
+	if l.hasPort || l.cfg.Bare() {
 		return ""
 	}
 	return "no destination port given: using 8472, the Linux kernel's default (non-standard); " +

@@ -32,7 +32,7 @@ var linkWords = grammar[newLink]{
 	refused: reasons(
 		laterByIP, "txqueuelen txqlen qlen arp multicast alias broadcast brd netns group",
 		laterByWeft, "up down master",
-		"belongs behind `type vxlan`", "id vni remote local dstport srcport port ttl tos df flowlabel learning nolearning ageing maxaddress "+
+		"belongs behind `type vxlan` or `type udp`", "l3 id vni remote local dstport srcport port ttl tos df flowlabel learning nolearning ageing maxaddress "+
 			"proxy l2miss l3miss udpcsum noudpcsum profile allow-sources offload",
 		"is not served", "link parentdev index numtxqueues numrxqueues gso_max_size gso_max_segs",
 	),
@@ -82,18 +82,22 @@ func takeMTU(c *cursor, into *newLink) error {
 	return err
 }
 
+// linkTypes are the types that there are.
+var linkTypes = []string{"udp", "vxlan"}
+
 // takeKind reads the link's type and then all words behind it.
 func takeKind(c *cursor, into *newLink) (err error) {
-	if into.kind, err = c.value("vxlan"); err != nil {
+	if into.kind, err = c.value(listed(linkTypes)); err != nil {
 		return err
 	}
 	switch into.kind {
 	case "vxlan":
 		return vxlanWords.read(c, into)
 	case "udp":
-		return usagef("`type udp` is not served yet: allowed is `type vxlan`")
+		into.cfg.Type = dataplane.TypeUDP
+		return udpWords.read(c, into)
 	}
-	return unknown("type", into.kind, []string{"vxlan"})
+	return unknown("type", into.kind, linkTypes)
 }
 
 // readNewLink reads the words of `weft link add`. The profile is that of a
@@ -116,7 +120,7 @@ func readNewLink(words []string, profile string) (*newLink, error) {
 		return nil, usagef("no name given: `link add` needs the new device's, %s", nameShape)
 	}
 	if l.kind == "" {
-		return nil, usagef("no type given: `link add` needs `type vxlan id VNI`")
+		return nil, usagef("no type given: `link add` needs `type vxlan id VNI` or `type udp`")
 	}
 	return &l, l.check()
 }

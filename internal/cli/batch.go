@@ -7,11 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
-
-	"github.com/weftnet/weft/dataplane"
-	"github.com/weftnet/weft/internal/control"
 )
 
 // batch runs the commands of a file, one a line.
@@ -22,17 +17,9 @@ type batch struct {
 	lines batchLines
 	force bool // go on after a command that fails
 
-	// Changes of one forwarding database, in lines that followed one another,
-	// are put to its daemon together.
-	waiting     []dataplane.FDBChange
-	waitingLine []int
-	waitingDev  string
-	failure     *failedLine // the first
+	waiting changes
+	failure *failedLine // the first
 }
-
-// maxWaiting bounds a request to well below what a daemon reads as one, 64 kB:
-// no change is longer than 200 bytes.
-const maxWaiting = 256
 
 // openBatch opens a file, or takes in for the file called "-".
 func (a *app) openBatch(file string, in io.Reader, force bool) (*batch, error) {
@@ -79,7 +66,7 @@ func (b *batch) goesOn() bool { return b.failure == nil || b.force }
 func (b *batch) do(ctx context.Context, words []string, err error) {
 	line := b.lines.line
 	change, mayWait := changeOf(words)
-	if len(b.waiting) > 0 && (!mayWait || change.dev != b.waitingDev || len(b.waiting) == maxWaiting) {
+	if !b.waiting.empty() && (!mayWait || !b.waiting.takes(change)) {
 		b.putWaiting()
 	}
 	switch {
@@ -88,7 +75,7 @@ func (b *batch) do(ctx context.Context, words []string, err error) {
 		b.app.complain("%s", err)
 		b.failed(line)
 	case mayWait:
-		b.waiting, b.waitingLine, b.waitingDev = append(b.waiting, change.change), append(b.waitingLine, line), change.dev
+		b.waiting.add(change, line)
 		if !b.lines.ready() { // somebody may be waiting for it
 			b.putWaiting()
 		}
@@ -106,39 +93,18 @@ func (b *batch) failed(line int) {
 	}
 }
 
-// changeOf reads a change of a forwarding database. What is no such change or
-// is wrong is for the ordinary way.
-func changeOf(words []string) (change *newFDBChange, ok bool) {
-	if len(words) < 2 || words[0] != "fdb" || slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }) {
-		return nil, false
-	}
-	op := dataplane.FDBOp(words[1])
-	switch op {
-	case "delete":
-		op = dataplane.FDBDelete
-	case dataplane.FDBAdd, dataplane.FDBAppend, dataplane.FDBReplace, dataplane.FDBDelete:
-	default:
-		return nil, false
-	}
-	change, err := readFDBChange(op, words[2:])
-	return change, err == nil
-}
-
 // putWaiting carries out the changes that wait.
 func (b *batch) putWaiting() {
-	for len(b.waiting) > 0 && b.goesOn() {
-		l, err := theLink(control.OpList, b.waitingDev)
-		n := 0
-		if err == nil {
-			n, err = changeFDB(&l, b.waiting)
-		}
+	w := &b.waiting
+	for !w.empty() && b.goesOn() {
+		n, err := w.put()
 		if err == nil {
 			break
 		}
-		n = min(n, len(b.waiting)-1)
+		n = min(n, len(w.lines)-1)
 		b.app.complain("%s", err)
-		b.failed(b.waitingLine[n])
-		b.waiting, b.waitingLine = b.waiting[n+1:], b.waitingLine[n+1:]
+		b.failed(w.lines[n])
+		w.forget(n + 1)
 	}
-	b.waiting, b.waitingLine = b.waiting[:0], b.waitingLine[:0]
+	w.forget(len(w.lines))
 }

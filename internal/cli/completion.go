@@ -61,7 +61,9 @@ func completeNewLink(_ *cobra.Command, before []string, _ string) ([]string, cob
 	words := linkWords.names()
 	switch {
 	case len(before) > 0 && before[len(before)-1] == "type":
-		words = []string{"vxlan"}
+		words = linkTypes
+	case slices.Contains(before, "udp"):
+		words = udpWords.names()
 	case slices.Contains(before, "type"):
 		words = vxlanWords.names()
 	}
@@ -84,7 +86,9 @@ func completeSet(cmd *cobra.Command, before []string, typed string) ([]string, c
 	case len(before) == 0:
 		return completeName(cmd, nil, typed)
 	case before[len(before)-1] == "type":
-		return []string{"vxlan"}, cobra.ShellCompDirectiveNoFileComp
+		return linkTypes, cobra.ShellCompDirectiveNoFileComp
+	case slices.Contains(before, "udp"):
+		return udpSetGrammar.names(), cobra.ShellCompDirectiveNoFileComp
 	case slices.Contains(before, "type"):
 		return vxlanSetGrammar.names(), cobra.ShellCompDirectiveNoFileComp
 	}

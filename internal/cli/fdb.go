@@ -105,6 +105,9 @@ func (a *app) showFDB(name string) error {
 	found, err := find(control.OpList, name)
 	p := newFDBPrinter(a.out, a.json, a.statistics)
 	for i := range found {
+		if name == "" && found[i].info.Routed() {
+			continue // it has none
+		}
 		if showErr := p.showLink(&found[i], name == ""); showErr != nil {
 			err = errors.Join(err, showErr)
 		}
@@ -129,39 +132,12 @@ func (p *fdbPrinter) showLink(l *foundLink, named bool) error {
 // dumpFDB hands every entry of a link to take as it arrives, so that a large
 // table is never held as a whole.
 func dumpFDB(l *foundLink, take func(*dataplane.FDBEntry) error) error {
-	begun, err := dumpOnce(l, take)
-	if err != nil && !begun && l.renamed() {
-		return dumpFDB(l, take)
-	}
-	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("no answer for %v", queryTimeout)
-	}
-	if err != nil {
-		return fmt.Errorf("table of %s: %w", l.device.Name, err)
-	}
-	return nil
-}
-
-func dumpOnce(l *foundLink, take func(*dataplane.FDBEntry) error) (begun bool, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	silence := newSilence(cancel)
-	defer silence.stop()
-	conn, err := control.Dial(ctx, l.socket)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	err = conn.Stream(ctx, control.Request{Op: control.OpFDB, Name: l.info.Name}, func(resp control.Response) error {
-		silence.stop() // whoever reads the output may take any time
-		defer silence.start()
+	return l.dump(control.OpFDB, "table", func(resp *control.Response) (some bool, err error) {
 		for i := range resp.FDB {
-			begun = true
 			if err := take(&resp.FDB[i]); err != nil {
-				return err
+				return true, err
 			}
 		}
-		return refusal(resp)
+		return len(resp.FDB) > 0, nil
 	})
-	return begun, err
 }

@@ -45,7 +45,7 @@ func figuresOf(s *dataplane.Stats) figures {
 			Errors: of(dataplane.ReservedBits, dataplane.BadLength, dataplane.ECN),
 			Dropped: of(dataplane.ShortHeader, dataplane.NoVNIFlag, dataplane.UnknownVNI, dataplane.ShortFrame,
 				dataplane.OwnSource, dataplane.InvalidSource, dataplane.PinnedSource, dataplane.SourceNotAllowed,
-				dataplane.BadChecksum, dataplane.VLAN, dataplane.DeviceDown),
+				dataplane.OtherHost, dataplane.NotIP, dataplane.BadChecksum, dataplane.VLAN, dataplane.DeviceDown),
 			Missed: of(dataplane.SocketFull),
 		},
 		TX: txFigures{

@@ -23,10 +23,12 @@ const addUsage = `add [name] NAME [mtu N] [address MAC] type vxlan id VNI
     [ttl auto|inherit|N] [tos inherit|N] [df unset|set|inherit] [flowlabel N]
     [[no]learning] [ageing SECONDS] [maxaddress N] [[no]proxy] [[no]l2miss]
     [[no]l3miss] [[no]udpcsum] [[no]udp6zerocsumtx] [[no]udp6zerocsumrx]
-    [profile kernel|rfc7348] [allow-sources PREFIX...] [offload on|off]`
+    [profile kernel|rfc7348] [allow-sources PREFIX...] [l3] [offload on|off]
+  weft link add [name] NAME [mtu N] type udp [local IP] [dev IF] [port PORT]
+    [allow-sources PREFIX...] [offload on|off]`
 
-const addHelp = `Create a VXLAN link in the network namespace of the caller. The words are
-those of "ip link add ... type vxlan", in any order, and mean the same.
+const addHelp = `Create a link in the network namespace of the caller. The words are those of
+"ip link add ... type vxlan", in any order, and mean the same.
 
   NAME        1 to 15 bytes: the new device
   mtu         68-65535; without it that of dev less 50 bytes, 70 over IPv6
@@ -57,7 +59,19 @@ those of "ip link add ... type vxlan", in any order, and mean the same.
   allow-sources
               VTEPs whose datagrams are taken, by prefix; others' are dropped
               and counted
+  l3          the device carries IP packets and no frames; "weft route" says
+              which VTEP each goes to, and the MAC address of the link there;
+              address, or a random one, is the link's own for its frames
   offload     off: one packet at a time, no segmentation offload
+
+With type udp the device carries IP packets too, and UDP carries them without
+any other header, as flannel's udp backend does; "weft route" says where to.
+
+  local       address that is listened and sent on; :: is any of IPv6
+  dev         device of the underlay whose MTU, less 28 bytes, 48 over IPv6, the
+              new device gets; without it, of one of 1500 bytes
+  port        UDP port listened on, sent to and sent from, 8285 if not given;
+              a link of type udp has it to itself
 
 The first link of a namespace starts "weft daemon" there in the background,
 which ends after the last one. Addresses, up and down, bridges, deletion and

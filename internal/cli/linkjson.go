@@ -18,8 +18,8 @@ type linkJSON struct {
 	Group     string            `json:"group"`
 	TxQLen    int               `json:"txqlen"`
 	LinkType  string            `json:"link_type"`
-	Address   string            `json:"address"`
-	Broadcast string            `json:"broadcast"`
+	Address   string            `json:"address,omitempty"`
+	Broadcast string            `json:"broadcast,omitempty"`
 	LinkInfo  kindJSON          `json:"linkinfo"`
 	Offload   map[string]string `json:"offload"`
 	Profile   string            `json:"profile,omitempty"`
@@ -28,12 +28,21 @@ type linkJSON struct {
 }
 
 type kindJSON struct {
-	Kind string    `json:"info_kind"`
-	Data vxlanJSON `json:"info_data"`
+	Kind string `json:"info_kind"`
+	Data any    `json:"info_data"` // vxlanJSON or udpJSON
+}
+
+type udpJSON struct {
+	Local  netip.Addr `json:"local,omitzero"`
+	Local6 netip.Addr `json:"local6,omitzero"`
+	Link   string     `json:"link,omitempty"`
+	Port   uint16     `json:"port"`
 }
 
 type vxlanJSON struct {
 	ID         uint32     `json:"id"`
+	L3         bool       `json:"l3,omitempty"`
+	L3Address  string     `json:"l3_address,omitempty"` // the source of inner frames, which the device has not
 	Group      netip.Addr `json:"group,omitzero"`
 	Group6     netip.Addr `json:"group6,omitzero"`
 	Remote     netip.Addr `json:"remote,omitzero"`
@@ -78,9 +87,12 @@ func linkAsJSON(l *foundLink) linkJSON {
 		Index: d.Index, Name: d.Name, Flags: flagNames(d.RawFlags), MTU: d.MTU,
 		OperState: operState(d), Group: groupName(d.Group), TxQLen: d.TxQLen,
 		LinkType: "ether", Address: d.HardwareAddr.String(), Broadcast: broadcast,
-		LinkInfo: kindJSON{"vxlan", vxlanAsJSON(&l.info)},
+		LinkInfo: kindAsJSON(&l.info),
 		Offload:  l.info.Features,
 		Profile:  l.info.Profile, Sources: l.info.AllowSources,
+	}
+	if len(d.HardwareAddr) == 0 {
+		j.LinkType, j.Broadcast = "none", ""
 	}
 	if d.MasterIndex != 0 {
 		j.Master = deviceName(d.MasterIndex)
@@ -90,6 +102,15 @@ func linkAsJSON(l *foundLink) linkJSON {
 		j.Stats = &f
 	}
 	return j
+}
+
+func kindAsJSON(c *dataplane.LinkInfo) kindJSON {
+	if c.Bare() {
+		u := udpJSON{Link: c.Dev, Port: c.Port}
+		u.Local, u.Local6 = byFamily(c.Local)
+		return kindJSON{"udp", u}
+	}
+	return kindJSON{"vxlan", vxlanAsJSON(c)}
 }
 
 func vxlanAsJSON(c *dataplane.LinkInfo) vxlanJSON {
@@ -105,6 +126,9 @@ func vxlanAsJSON(c *dataplane.LinkInfo) vxlanJSON {
 		v.Remote, v.Remote6 = byFamily(c.Remote)
 	}
 	v.Local, v.Local6 = byFamily(c.Local)
+	if c.L3 {
+		v.L3, v.L3Address = true, c.Address
+	}
 	if !c.TTLCopy {
 		v.TTL = &c.TTL
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -20,7 +21,7 @@ func (a *app) printLinks(links []foundLink) error {
 	var out bytes.Buffer
 	for _, l := range links {
 		a.writeDevice(&out, l.device)
-		fmt.Fprintf(&out, "    vxlan %s\n", strings.Join(vxlanLine(&l.info), " "))
+		fmt.Fprintf(&out, "    %s\n", strings.Join(kindLine(&l.info), " "))
 		fmt.Fprintf(&out, "    offload %s\n", strings.Join(featureLine(l.info.Features), " "))
 		writeOwn(&out, &l.info)
 		if a.statistics && l.stats != nil {
@@ -37,7 +38,11 @@ func (a *app) writeDevice(out io.Writer, d *netlink.LinkAttrs) {
 		fmt.Fprintf(out, "master %s ", deviceName(d.MasterIndex))
 	}
 	fmt.Fprintf(out, "state %s mode DEFAULT group %s qlen %d\n", operState(d), groupName(d.Group), d.TxQLen)
-	fmt.Fprintf(out, "    link/ether %s brd %s", d.HardwareAddr, broadcast)
+	if len(d.HardwareAddr) > 0 {
+		fmt.Fprintf(out, "    link/ether %s brd %s", d.HardwareAddr, broadcast)
+	} else {
+		fmt.Fprint(out, "    link/none ")
+	}
 	if a.details {
 		fmt.Fprintf(out, " promiscuity %d  allmulti %d numtxqueues %d numrxqueues %d gso_max_size %d gso_max_segs %d",
 			d.Promisc, d.Allmulti, d.NumTxQueues, d.NumRxQueues, d.GSOMaxSize, d.GSOMaxSegs)
@@ -59,6 +64,27 @@ func writeOwn(out io.Writer, c *dataplane.LinkInfo) {
 	}
 }
 
+// kindLine lists a link's type and configuration.
+func kindLine(c *dataplane.LinkInfo) []string {
+	if c.Bare() {
+		return append([]string{"udp"}, udpLine(c)...)
+	}
+	return append([]string{"vxlan"}, vxlanLine(c)...)
+}
+
+// udpLine lists the configuration of a link of type udp in the words of link
+// add.
+func udpLine(c *dataplane.LinkInfo) []string {
+	var line []string
+	if c.Local.IsValid() {
+		line = append(line, "local", c.Local.String())
+	}
+	if c.Dev != "" {
+		line = append(line, "dev", c.Dev)
+	}
+	return append(line, "port", strconv.Itoa(int(c.Port)))
+}
+
 // vxlanLine lists a link's configuration in the words and the order of ip.
 func vxlanLine(c *dataplane.LinkInfo) []string {
 	line := []string{fmt.Sprintf("id %d", c.VNI)}
@@ -71,7 +97,8 @@ func vxlanLine(c *dataplane.LinkInfo) []string {
 	add(c.Local.IsValid(), "local %s", c.Local)
 	add(c.Dev != "", "dev %s", c.Dev)
 	add(true, "srcport %d %d dstport %d", c.SrcPortLow, c.SrcPortHigh, c.Port)
-	add(c.NoLearning, "nolearning")
+	add(c.L3, "l3 address %s", c.Address)
+	add(c.NoLearning && !c.L3, "nolearning")
 	add(c.Proxy, "proxy")
 	add(c.L2Miss, "l2miss")
 	add(c.L3Miss, "l3miss")
@@ -80,7 +107,7 @@ func vxlanLine(c *dataplane.LinkInfo) []string {
 	add(true, "ttl %s", ttlText(c))
 	add(c.DF != "" && c.DF != dataplane.DFUnset, "df %s", c.DF)
 	add(c.FlowLabel != 0, "flowlabel %#x", c.FlowLabel)
-	add(true, "ageing %d", lifetime(c))
+	add(!c.L3, "ageing %d", lifetime(c))
 	add(c.MaxAddress != 0, "maxaddr %d", c.MaxAddress)
 	add(true, "%sudpcsum", no(c.Checksum.NoUDP))
 	add(true, "%sudp6zerocsumtx", no(!c.Checksum.ZeroTx6))

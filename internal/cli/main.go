@@ -100,7 +100,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.BoolVarP(&a.statistics, "statistics", "s", a.statistics, "print figures too")
 	flags.BoolVarP(&a.details, "details", "d", a.details, "print details too")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err.Error()} })
-	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.monitorCommand(), a.addrCommand(), a.statsCommand(), a.versionCommand())
+	root.AddCommand(a.linkCommand(), a.fdbCommand(), a.routeCommand(), a.monitorCommand(), a.addrCommand(), a.statsCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	bare := func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) }
 	if !a.batched {

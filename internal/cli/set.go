@@ -13,7 +13,7 @@ import (
 )
 
 const setUsage = `set NAME [up|down] [mtu N] [address MAC] [name NEW] [master DEV|nomaster]
-    [type vxlan] [remote IP | group IP] [local IP] [dev IF] [ttl auto|N]
+    [type vxlan|udp] [remote IP | group IP] [local IP] [dev IF] [ttl auto|N]
     [tos inherit|N] [df unset|set|inherit] [flowlabel N] [[no]learning]
     [ageing SECONDS] [allow-sources PREFIX...|none]`
 
@@ -22,7 +22,8 @@ what is not named stays as it is. remote and local are taken away with 0.0.0.0
 or ::, the list of allowed sources with none.
 
 As with the kernel's device, id, dstport, srcport, maxaddress, proxy, l2miss,
-l3miss, the checksum words and "ttl inherit" are fixed.
+l3miss, the checksum words and "ttl inherit" are fixed. Of a link with l3 so are
+remote, ageing and learning, and of one of type udp all words but allow-sources.
 
 The words of the first line are those of "ip link set", for any device of this
 network namespace.`
@@ -76,6 +77,9 @@ func (s *linkSet) carryOut() error {
 // check refuses what the kernel does not let anyone change, and what the link
 // as it is does not go with.
 func (s *linkSet) check(c *dataplane.LinkConfig) error {
+	if s.kind != "" && (s.kind == "udp") != c.Bare() {
+		return fmt.Errorf("link %s is not of type %s: its type stays what it was made with", s.name, s.kind)
+	}
 	for _, f := range s.fixed {
 		if !f.same(c) {
 			return fmt.Errorf("%s `%s` of %s stays what it was made with: delete the link and add it again", f.sentence, f.word, s.name)

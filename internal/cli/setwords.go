@@ -92,6 +92,15 @@ var vxlanSetGrammar = grammar[linkSet]{
 	),
 }
 
+// udpSetGrammar is for what stands behind `type udp`.
+var udpSetGrammar = grammar[linkSet]{
+	words: map[string]word[linkSet]{"allow-sources": vxlanSetWords["allow-sources"]},
+	refused: reasons(
+		ownFixed, "local dev port offload queues",
+		"belongs before `type`", "name address mtu master nomaster up down",
+	),
+}
+
 const (
 	ownFixed      = "stays what `link add` made it: delete the link and add it again"
 	ownFixedWords = "profile offload l3 queues"
@@ -232,19 +241,24 @@ func setMTU(c *cursor, into *linkSet) error {
 
 // setKind reads the link's type and then all words behind it.
 func setKind(c *cursor, into *linkSet) (err error) {
-	if into.kind, err = c.value("vxlan"); err != nil {
+	if into.kind, err = c.value(listed(linkTypes)); err != nil {
 		return err
 	}
-	if into.kind != "vxlan" {
-		return unknown("type", into.kind, []string{"vxlan"})
+	g := &vxlanSetGrammar
+	switch into.kind {
+	case "vxlan":
+	case "udp":
+		g = &udpSetGrammar
+	default:
+		return unknown("type", into.kind, linkTypes)
 	}
 	if into.asksLink {
-		return usagef("words about the tunnel stand before `type vxlan`: they are allowed before it or behind it; put all in one place")
+		return usagef("words about the tunnel stand before `type %s`: they are allowed before it or behind it; put all in one place", into.kind)
 	}
 	if len(c.words) == 0 {
-		return usagef("no word behind `type vxlan`: allowed are %s", listed(vxlanSetGrammar.names()))
+		return usagef("no word behind `type %s`: allowed are %s", into.kind, listed(g.names()))
 	}
-	return vxlanSetGrammar.read(c, into)
+	return g.read(c, into)
 }
 
 // readLinkSet reads the words of `weft link set`.

@@ -25,7 +25,7 @@ func weft(t *testing.T, words ...string) (status int, stdout, stderr string) {
 // standard error, prints nothing else, and starts and leaves nothing.
 func TestBadUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                                              "no command given: allowed are addr, bench, completion, daemon, fdb, help, link, monitor, stats, version",
+		"":                                              "no command given: allowed are addr, bench, completion, daemon, fdb, help, link, monitor, route, stats, version",
 		"lnk":                                           "did you mean `link`",
 		"fdbs":                                          "did you mean `fdb`",
 		"fdb foo":                                       `unknown command "foo": allowed are add, append, del, flush, replace, show`,

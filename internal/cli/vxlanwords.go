@@ -24,6 +24,7 @@ var vxlanWords = grammar[newLink]{
 		"profile":       {"profile", takeProfile},
 		"offload":       {"offload", takeOffload},
 
+		"l3":         flagWord("l3", func(c *dataplane.LinkConfig) { c.L3, c.NoLearning = true, true }),
 		"learning":   flagWord("learning", func(c *dataplane.LinkConfig) { c.NoLearning = false }),
 		"nolearning": flagWord("learning", func(c *dataplane.LinkConfig) { c.NoLearning = true }),
 		"proxy":      flagWord("proxy", func(c *dataplane.LinkConfig) { c.Proxy = true }),
@@ -44,7 +45,7 @@ var vxlanWords = grammar[newLink]{
 		"vni": "id", "port": "srcport", "hoplimit": "ttl", "dsfield": "tos", "label": "flowlabel", "maxaddr": "maxaddress",
 	},
 	refused: reasons(
-		"is not served yet", "l3 queues",
+		"is not served yet", "queues",
 		notInWeft, kernelOnly,
 		"belongs before `type`", "name address mtu",
 	),
