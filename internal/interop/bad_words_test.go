@@ -19,7 +19,7 @@ func TestBadWords(t *testing.T) {
 		{"link add a-name-too-long- type vxlan id 5", "a-name-too-long-", "15 bytes"},
 		{"link add a/b type vxlan id 5", "a/b", "without"},
 		{"link add vx type vlan id 5", "vlan", "vxlan"},
-		{"link add vx type udp", "udp", "vxlan"},
+		{"link add vx type udp id 5", "id", "port"},
 		{"link add vx type vxlan id 5 id 6", "id", "once"},
 		{"link add vx type vxlan id 5 remote 10.0.0.256", "10.0.0.256", "IPv4"},
 		{"link add vx type vxlan id 5 remote 239.1.1.1", "239.1.1.1", "group"},
