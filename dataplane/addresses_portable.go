@@ -9,12 +9,12 @@ import (
 	"github.com/weftnet/weft/dataplane/internal/tap"
 )
 
-// deviceAddresses asks for an address of each family that the device has: the
-// zero Addr where there is none.
-func deviceAddresses(device *tap.Device) (v4, v6 netip.Addr) {
+// ask finds out what addresses the device has.
+func (o *ownAddresses) ask(device *tap.Device) {
+	o.v4, o.v6 = netip.Addr{}, netip.Addr{}
 	dev, err := net.InterfaceByName(device.Name())
 	if err != nil {
-		return v4, v6
+		return
 	}
 	addresses, _ := dev.Addrs()
 	var all []netip.Addr
@@ -23,5 +23,13 @@ func deviceAddresses(device *tap.Device) (v4, v6 netip.Addr) {
 			all = append(all, p.Addr().Unmap())
 		}
 	}
-	return sourcesAmong(all)
+	o.v4, o.v6 = sourcesAmong(all)
 }
+
+// acceptance is for systems that drop packets from their own addresses, if they
+// can be told not to.
+type acceptance struct{}
+
+func (*acceptance) begin() bool { return true }
+func (*acceptance) end()        {}
+func (*acceptance) close()      {}

@@ -252,6 +252,9 @@ func (p *port) removeLink(l *Link) error {
 	p.loop.do(func() {
 		delete(from.links, l.vni)
 		from.bare = nil
+		if l.routed != nil {
+			l.routed.unreachable.own.close()
+		}
 		p.loop.remove(l.device.FD())
 		err = l.device.Close()
 	})

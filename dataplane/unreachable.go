@@ -9,9 +9,9 @@ import (
 
 // unreachable answers packets that have no route.
 type unreachable struct {
-	limit  icmpLimit
-	v4, v6 netip.Addr    // what answers are from
-	asked  time.Duration // when the system was asked for those, 0 = never
+	limit icmpLimit
+	own   ownAddresses
+	asked time.Duration // when the system was asked for those, 0 = never
 }
 
 // addressesAge is how long what the system said of the device's addresses
@@ -26,26 +26,41 @@ var dummyAddress = netip.AddrFrom4([4]byte{192, 0, 0, 8})
 // device: it is this host, or one behind it.
 func (l *Link) noRoute(o *outgoing) {
 	l.counters.drops.drop(NoRoute)
-	u := &l.routed.unreachable
+	u, out := &l.routed.unreachable, l.port.reply[:]
+	to := encap.Destination(o.Frame, &o.layout)
+	answer := encap.NoRoute(out, o.Frame, &o.layout, to)
+	if len(answer) == 0 || !u.limit.allows(destination(answer), l.port.now) {
+		return
+	}
 	if now := l.port.now; u.asked == 0 || now-u.asked >= addressesAge {
-		u.v4, u.v6 = deviceAddresses(l.device)
+		u.own.ask(l.device)
 		u.asked = max(now, 1)
-		if !u.v4.IsValid() {
-			u.v4 = dummyAddress
-		}
 	}
-	src := u.v4
-	if o.layout.Version == 6 {
-		src = u.v6
-	}
-	answer := encap.NoRoute(l.port.reply[:], o.Frame, &o.layout, src)
-	if len(answer) == 0 {
-		return
-	}
-	answered := encap.ParsePacket(answer)
-	if !u.limit.allows(encap.Destination(answer, &answered), l.port.now) {
-		return
-	}
+	from, taken := u.own.of(to)
+	answer = encap.NoRoute(out, o.Frame, &o.layout, from)
 	// What the device does not take was due to nobody.
 	_ = l.device.Write(&encap.Coalesced{Packet: encap.Packet{Frame: answer}})
+	taken()
+}
+
+// destination is where a packet of weft's own goes.
+func destination(packet []byte) netip.Addr {
+	l := encap.ParsePacket(packet)
+	return encap.Destination(packet, &l)
+}
+
+// of returns what an answer about a packet to an address comes from, and what is
+// to be called when it is written. That is the device's address, and where it
+// cannot be, the packet's destination, as in answers of the kernel's tunnels.
+func (o *ownAddresses) of(to netip.Addr) (from netip.Addr, written func()) {
+	nothing := func() {}
+	switch {
+	case to.Is4() && !o.v4.IsValid():
+		return dummyAddress, nothing
+	case to.Is4() && o.begin():
+		return o.v4, o.end
+	case to.Is6() && o.v6.IsValid():
+		return o.v6, nothing
+	}
+	return to, nothing
 }
