@@ -1,8 +1,12 @@
 package interop
 
 import (
+	"net"
 	"net/netip"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -56,4 +60,73 @@ func connectUDP(t *testing.T, u underlay, words ...string) (a, b *vtep) {
 	a.routeTo(nodesB, u.b)
 	b.routeTo(nodesA, u.a)
 	return a, b
+}
+
+// fixedMACs are the addresses of the nodes' links, as flannel's leases tell
+// them.
+var macOfA, macOfB = net.HardwareAddr{2, 9, 0, 0, 0, 1}, net.HardwareAddr{2, 9, 0, 0, 0, 2}
+
+// addL3Link makes a link of type vxlan with l3 and a node's addresses.
+func addL3Link(t *testing.T, h *lab.Host, mac net.HardwareAddr, local netip.Addr, subnets []netip.Prefix, words ...string) *vtep {
+	t.Helper()
+	lab.NeedTUN(t)
+	v := &vtep{Host: h, kind: user, weft: newWeft(t, h), link: "flannel.1"}
+	v.weft.must(append([]string{"link", "add", v.link, "address", mac.String(), "type", "vxlan", "id", "1", "dstport", "8472",
+		"local", local.String(), "dev", "eth0", "nolearning", "l3"}, words...)...)
+	v.addressNode(t, subnets)
+	return v
+}
+
+// addFlannelDevice makes the kernel's device as flannel makes it, and programs
+// it for one other node: permanent neighbours, an entry in the FDB, routes by
+// way of the first address of the node's subnet, which is on no link.
+func addFlannelDevice(t *testing.T, h *lab.Host, mac net.HardwareAddr, local netip.Addr, subnets, others []netip.Prefix, theirMAC net.HardwareAddr, remote netip.Addr) *vtep {
+	t.Helper()
+	lab.NeedKernelVXLAN(t)
+	v := &vtep{Host: h, kind: kernel, link: "flannel.1", addr: subnets[0].Addr()}
+	check(t, h.AddKernelVXLAN(lab.VXLAN{Name: v.link, ID: 1, Port: 8472, Local: local, Dev: "eth0", Address: mac, NoLearning: true}))
+	for _, p := range subnets {
+		check(t, v.AddAddr(v.link, netip.PrefixFrom(p.Addr(), p.Addr().BitLen())))
+	}
+	check(t, v.SetUp(v.link))
+	check(t, v.ChangeFDB(lab.FDBReplace, lab.FDBEntry{MAC: theirMAC, Dev: v.link, Dst: remote, State: lab.FDBPermanent, Flags: unix.NTF_SELF}))
+	d, err := v.Device(v.link)
+	check(t, err)
+	for _, p := range others {
+		check(t, v.AddNeighbour(v.link, p.Addr(), theirMAC))
+		check(t, v.Netlink().RouteReplace(&netlink.Route{
+			LinkIndex: d.Index, Gw: p.Addr().AsSlice(), Flags: int(netlink.FLAG_ONLINK),
+			Dst: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())},
+		}))
+	}
+	return v
+}
+
+// connectL3 joins two fresh hosts by links with l3, at one end the kernel's
+// device instead if that is wanted.
+func connectL3(t *testing.T, u underlay, far kind, words ...string) (a, b *vtep) {
+	t.Helper()
+	ha, hb := lab.TestPair(t)
+	a = addL3Link(t, ha, macOfA, u.a, nodesA, words...)
+	a.routeTo(nodesB, u.b, "lladdr", macOfB.String())
+	if far == kernel {
+		return a, addFlannelDevice(t, hb, macOfB, u.b, nodesB, nodesA, macOfA, u.a)
+	}
+	b = addL3Link(t, hb, macOfB, u.b, nodesB, words...)
+	b.routeTo(nodesA, u.a, "lladdr", macOfA.String())
+	return a, b
+}
+
+type prefix = netip.Prefix
+
+// prefixPair is what a node's bridge and a container behind it have.
+type prefixPair struct{ gateway, pod prefix }
+
+// podAddrs are the second and third address of each of a node's subnets.
+func podAddrs(subnets []netip.Prefix) (pairs []prefixPair) {
+	for _, p := range subnets {
+		first := p.Addr().Next()
+		pairs = append(pairs, prefixPair{netip.PrefixFrom(first, p.Bits()), netip.PrefixFrom(first.Next(), p.Bits())})
+	}
+	return pairs
 }
