@@ -21,7 +21,7 @@ import (
 type PathMTU struct {
 	fd    int
 	ipv6  bool
-	cache mtuCache
+	cache cache[path, int]
 	name  unix.RawSockaddrInet6 // of the remote, or AF_UNSPEC; here because it must not be allocated
 }
 
@@ -38,7 +38,7 @@ func OpenPathMTU(ipv6 bool, local netip.Addr) (*PathMTU, error) {
 		return nil, fmt.Errorf("open a UDP socket to ask for path MTUs: %w", err)
 	}
 	p := &PathMTU{fd: fd, ipv6: ipv6}
-	p.cache = newMTUCache(p.ask)
+	p.cache = newCache(p.ask)
 	// While it is connected it has a port, at which nothing may pile up.
 	if err := (&Socket{fd: fd}).dropIncoming(); err != nil {
 		p.Close()
@@ -64,7 +64,7 @@ func (p *PathMTU) bind(local netip.Addr) {
 // is its output device. An answer is up to a second old by now, which is the
 // time on any clock that does not go backwards.
 func (p *PathMTU) Of(remote netip.Addr, ifIndex int, now time.Duration) int {
-	return p.cache.of(path{remote, ifIndex}, now)
+	return *p.cache.of(path{remote, ifIndex}, now)
 }
 
 // Close closes the socket.
@@ -73,19 +73,24 @@ func (p *PathMTU) Close() error { return unix.Close(p.fd) }
 // ask makes four system calls: a socket that was connected before keeps the
 // source address of then, unless it is disconnected first.
 func (p *PathMTU) ask(to path) int {
-	if to.remote.Is6() != p.ipv6 || !to.remote.IsValid() {
-		return 0
-	}
-	p.name = unix.RawSockaddrInet6{Family: unix.AF_UNSPEC}
-	if p.connect(unix.SizeofSockaddrInet4) != 0 {
-		return 0
-	}
-	p.bindToDevice(to.ifIndex)
-	size := putName(&p.name, &Outer{Remote: netip.AddrPortFrom(to.remote, discardPort), IfIndex: to.ifIndex}, p.ipv6)
-	if p.connect(size) != 0 {
+	if !p.reach(to) {
 		return 0
 	}
 	return p.mtu()
+}
+
+// reach connects the socket, so that it can be asked about a path.
+func (p *PathMTU) reach(to path) bool {
+	if to.remote.Is6() != p.ipv6 || !to.remote.IsValid() {
+		return false
+	}
+	p.name = unix.RawSockaddrInet6{Family: unix.AF_UNSPEC}
+	if p.connect(unix.SizeofSockaddrInet4) != 0 {
+		return false
+	}
+	p.bindToDevice(to.ifIndex)
+	size := putName(&p.name, &Outer{Remote: netip.AddrPortFrom(to.remote, discardPort), IfIndex: to.ifIndex}, p.ipv6)
+	return p.connect(size) == 0
 }
 
 // discardPort is where nothing is sent to: any port but 0 will do.

@@ -105,7 +105,7 @@ func TestPathMTUFollowsRouter(t *testing.T) {
 		wantLedger(t, book, 1, narrow, 0) // nothing was known yet
 		now := time.Duration(0)
 		check(t, lab.Eventually(5*time.Second, func() error {
-			now += 2 * pathMTUAge
+			now += 2 * answerAge
 			if got := p.Of(n.remote, 0, now); got != narrow {
 				return fmt.Errorf("%d, want %d", got, narrow)
 			}
@@ -259,7 +259,7 @@ func TestPathMTUFollowsDevice(t *testing.T) {
 		wants := []struct {
 			now  time.Duration
 			want int
-		}{{0, 1500}, {pathMTUAge - 1, 1500}, {pathMTUAge, 1400}, {pathMTUAge + 1, 1400}}
+		}{{0, 1500}, {answerAge - 1, 1500}, {answerAge, 1400}, {answerAge + 1, 1400}}
 		for i, w := range wants {
 			if got := p.Of(remote, 0, w.now); got != w.want {
 				t.Errorf("at %v: %d, want %d", w.now, got, w.want)
@@ -312,7 +312,7 @@ func TestPathMTUDoesNotAllocate(t *testing.T) {
 		for name, f := range map[string]func(){
 			"same":    func() { p.Of(remotes[0], 0, now) },
 			"others":  func() { p.Of(remotes[0], 0, now); p.Of(remotes[1], lo.Index, now) },
-			"renewed": func() { now += 2 * pathMTUAge; p.Of(remotes[0], lo.Index, now) },
+			"renewed": func() { now += 2 * answerAge; p.Of(remotes[0], lo.Index, now) },
 		} {
 			if n := testing.AllocsPerRun(50, f); n != 0 {
 				t.Errorf("%s: %v allocations a call", name, n)
@@ -321,33 +321,33 @@ func TestPathMTUDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// TestMTUCache counts what is asked, and what is kept.
-func TestMTUCache(t *testing.T) {
+// TestCache counts what is asked, and what is kept.
+func TestCache(t *testing.T) {
 	var asked []path
-	c := newMTUCache(func(to path) int { asked = append(asked, to); return 1000 + to.ifIndex })
+	c := newCache(func(to path) int { asked = append(asked, to); return 1000 + to.ifIndex })
 	to := func(i int) path { return path{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), i} }
 	want := func(i int, now time.Duration, times int) {
 		t.Helper()
 		asked = asked[:0]
-		if got := c.of(to(i), now); got != 1000+i || len(asked) != times || slices.Contains(asked, path{}) {
+		if got := *c.of(to(i), now); got != 1000+i || len(asked) != times || slices.Contains(asked, path{}) {
 			t.Errorf("path %d at %v: %d, asked %v, want to ask %d times", i, now, got, asked, times)
 		}
 	}
 	want(1, 0, 1)
 	want(1, 0, 0)
 	want(2, 5, 1)
-	want(1, pathMTUAge-1, 0)
-	want(1, pathMTUAge, 1)
-	want(2, pathMTUAge, 0)
-	want(2, pathMTUAge+5, 1)
-	want(1, 2*pathMTUAge-1, 0)
-	for i := range 3 * pathMTUs {
-		want(i+10, 3*pathMTUAge, 1)
-		if len(c.known) > pathMTUs {
+	want(1, answerAge-1, 0)
+	want(1, answerAge, 1)
+	want(2, answerAge, 0)
+	want(2, answerAge+5, 1)
+	want(1, 2*answerAge-1, 0)
+	for i := range 3 * answers {
+		want(i+10, 3*answerAge, 1)
+		if len(c.known) > answers {
 			t.Fatalf("%d answers are kept", len(c.known))
 		}
 	}
-	want(3*pathMTUs+9, 3*pathMTUAge, 0)
+	want(3*answers+9, 3*answerAge, 0)
 }
 
 func indexOf(t *testing.T, h *lab.Host, dev string) int {
