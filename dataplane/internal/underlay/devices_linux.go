@@ -1,0 +1,116 @@
+//go:build !portable
+
+package underlay
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// devices tells which underlay devices super-frames leave by whole. To ask
+// takes the kernel's one lock for all changes to devices (RTNL), which others
+// may hold for long: so only the first answer is waited for, and later ones
+// come from another goroutine.
+type devices struct {
+	known map[int]*device
+	stale chan *device // to be asked again
+	done  chan struct{}
+
+	asking   sync.Mutex // held while one is asked
+	socket   int        // IPv4, without a port
+	features features
+	policies *ipsecPolicies
+}
+
+// device is what is known of one.
+type device struct {
+	index   int
+	until   time.Duration
+	refused atomic.Pointer[string] // why they do not; "" if they do
+}
+
+func openDevices() (*devices, error) {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &devices{
+		known: map[int]*device{}, stale: make(chan *device, 16), done: make(chan struct{}),
+		socket: socket, policies: openIPsecPolicies(),
+	}
+	go d.renew()
+	return d, nil
+}
+
+func (d *devices) renew() {
+	defer close(d.done)
+	for one := range d.stale {
+		d.ask(one)
+	}
+}
+
+func (d *devices) close() {
+	close(d.stale)
+	<-d.done
+	d.policies.close()
+	unix.Close(d.socket)
+}
+
+// refused says why super-frames do not leave whole by a device, as of about a
+// second ago.
+func (d *devices) refused(index int, now time.Duration) string {
+	one := d.known[index]
+	switch {
+	case one == nil:
+		one = &device{index: index, until: now + answerAge}
+		d.known[index] = one
+		d.ask(one)
+	case now >= one.until:
+		select {
+		case d.stale <- one:
+			one.until = now + answerAge
+		default: // busy with others
+		}
+	}
+	return *one.refused.Load()
+}
+
+func (d *devices) ask(one *device) {
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	why := ""
+	if err := d.look(one.index); err != nil {
+		why = err.Error()
+	}
+	one.refused.Store(&why)
+}
+
+func (d *devices) look(index int) error {
+	req, _ := unix.NewIfreq("x")
+	req.SetUint32(uint32(index))
+	if err := unix.IoctlIfreq(d.socket, unix.SIOCGIFNAME, req); err != nil {
+		return fmt.Errorf("look for the underlay device: %w", err)
+	}
+	name := req.Name()
+	if err := unix.IoctlIfreq(d.socket, unix.SIOCGIFHWADDR, req); err != nil {
+		return fmt.Errorf("address of %s: %w", name, err)
+	}
+	if req.Uint16() != unix.ARPHRD_ETHER {
+		return fmt.Errorf("%s is no Ethernet device", name)
+	}
+	if err := d.features.want(d.socket, name, tunnelFeatures...); err != nil {
+		return err
+	}
+	if d.policies.any() {
+		return fmt.Errorf("there are IPsec policies, which it would go past")
+	}
+	return nil
+}
+
+// tunnelFeatures have a device cut super-frames inside tunnels, or carry them
+// whole.
+var tunnelFeatures = []string{"tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"}

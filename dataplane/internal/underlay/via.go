@@ -1,0 +1,14 @@
+package underlay
+
+import "net/netip"
+
+// Via says how datagrams reach a remote: what the kernel fills in for a socket,
+// and who builds the outer headers himself has to know.
+type Via struct {
+	IfIndex  int        // of the underlay device
+	Source   netip.Addr // of the route, where a Flow has no Local
+	HopLimit uint8      // of the route, where a Flow has no TTL
+
+	// Refused says why super-frames do not go this way whole; "" if they do.
+	Refused string
+}
