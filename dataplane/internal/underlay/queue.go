@@ -20,10 +20,15 @@ const (
 //
 // What is queued is borrowed until Flush returns. Queueing may flush.
 type Sender struct {
-	Sends    count.Counter // system calls
-	GSO      count.Counter // messages sent with UDP_SEGMENT
-	NoGSO    bool          // set when the kernel turned out not to do UDP_SEGMENT
-	OnNoGSO  func(error)   // called once when that happens, with the kernel's error
+	Sends   count.Counter // system calls
+	GSO     count.Counter // messages sent with UDP_SEGMENT
+	NoGSO   bool          // set when the kernel turned out not to do UDP_SEGMENT
+	OnNoGSO func(error)   // called once when that happens, with the kernel's error
+
+	Injected     count.Counter // super-frames sent whole, see Inject
+	OnNoInjector func(error)   // called once when the kernel refuses them, with an *InjectError
+	inject       injection
+
 	messages []message
 	pieces   []piece
 	parts    int       // that the pieces are made of
