@@ -29,6 +29,7 @@ type Dataplane struct {
 	mu       sync.Mutex
 	links    []*Link
 	ports    map[uint16]*port
+	tunnel   tunnelGSO
 	watchers watchers
 }
 
@@ -118,6 +119,9 @@ func (d *Dataplane) releasePort(p *port) {
 	if p.release() {
 		p.close()
 		delete(d.ports, p.number)
+		if len(d.ports) == 0 {
+			d.tunnel.close()
+		}
 	}
 }
 

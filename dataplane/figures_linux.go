@@ -141,7 +141,7 @@ func (l *Link) deviceFull() uint64 {
 func (l *Link) features() map[string]string {
 	if l.Config().NoOffload {
 		const off = "off (offload off)"
-		return map[string]string{"dev_gso": off, "dev_uso": off, "udp_gso": off, "udp_gro": off}
+		return map[string]string{"dev_gso": off, "dev_uso": off, "udp_gso": off, "udp_gro": off, tunnelGSOName: off}
 	}
 	var offers tap.Offloads
 	noGSO, f := false, map[string]string{}
@@ -149,16 +149,46 @@ func (l *Link) features() map[string]string {
 	f["dev_gso"] = availability(offers.TCP, offers.Header, "the kernel refuses TCP super-frames")
 	f["dev_uso"] = availability(offers.UDP, offers.Header, "the kernel has no UDP super-frames (before 6.2)")
 	f["udp_gso"] = availability(!noGSO, true, "the kernel refused UDP_SEGMENT")
+	f[tunnelGSOName] = l.tunnelGSO()
 	f["udp_gro"] = "on"
 	if gro := l.port.groError(l.ipv6); gro != nil {
 		f["udp_gro"] = "off (" + gro.Error() + ")"
 	}
+	l.port.explainRefused(f)
+	return f
+}
+
+func (p *port) explainRefused(features map[string]string) {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
 	for _, o := range offloadNames {
-		if why := l.port.refused[o.offload]; why != "" {
-			f[o.name] = "off (" + why + ")"
+		if why := p.refused[o.offload]; why != "" {
+			features[o.name] = "off (" + why + ")"
 		}
 	}
-	return f
+}
+
+// tunnelGSO says whether super-frames are sent whole. That depends on how the
+// remote is reached; the default one stands for all.
+func (l *Link) tunnelGSO() (word string) {
+	s := l.set.Load()
+	if s.cfg.Bare() {
+		return "off (a link of type udp has no tunnel that a device knows)"
+	}
+	word = "off (the kernel refused some)"
+	l.port.loop.do(func() {
+		if !l.port.sender.Injects() {
+			return
+		}
+		word = "on"
+		if to := s.defaultRemote(); to != nil {
+			l.port.lookAtClock()
+			if via := l.port.routes.Of(to.Addr, s.cfg.Local, to.IfIndex, l.port.now); via.Refused != "" {
+				word = "off (" + via.Refused + ")"
+			}
+		}
+	})
+	return word
 }
 
 func availability(on, header bool, why string) string {

@@ -45,7 +45,7 @@ func TestBrokenOffloads(t *testing.T) {
 
 func TestParseOffloads(t *testing.T) {
 	for text, want := range map[string]Offloads{
-		"": 0, "dev_gso": DevGSO, "udp_gro,udp_gso": UDPGRO | UDPGSO, " dev_uso , udp_gro ": DevUSO | UDPGRO,
+		"": 0, "dev_gso": DevGSO, "tunnel_gso": TunnelGSO, "udp_gro,udp_gso": UDPGRO | UDPGSO, " dev_uso , udp_gro ": DevUSO | UDPGRO,
 	} {
 		if got, err := ParseOffloads(text); err != nil || got != want {
 			t.Errorf("%q: %b, %v; want %b", text, got, err, want)

@@ -26,7 +26,8 @@ type port struct {
 	v4, v6  *listener
 
 	// ---- the worker's
-	drops  dropCounters // of datagrams whose link is not known
+	routes *underlay.Routes // nil where super-frames are not injected
+	drops  dropCounters     // of datagrams whose link is not known
 	sender *underlay.Sender
 	dirty  []*Link               // with frames to be written
 	reply  [encap.TooBigLen]byte // a frame of weft's own
@@ -64,6 +65,9 @@ func newPort(d *Dataplane, number uint16) (*port, error) {
 	}
 	p.sender.OnNoGSO = func(err error) {
 		p.log.Warn("UDP_SEGMENT is switched off: the kernel refused it", zap.Error(err))
+	}
+	p.sender.OnNoInjector = func(err error) {
+		p.log.Warn("super-frames are cut before they are sent: the kernel refused some whole", zap.Error(err))
 	}
 	p.sender.NoGSO = p.refused.has(UDPGSO)
 	for _, o := range offloadNames {
@@ -163,6 +167,9 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 		l.closeUnderlay()
 		device.Close()
 		return nil, err
+	}
+	if !r.cfg.NoOffload && !r.cfg.Bare() {
+		p.useTunnelGSO()
 	}
 	return l, nil
 }
@@ -324,7 +331,12 @@ func (p *port) closeListener(at *listener) {
 }
 
 // close stops the worker of a port without sockets.
-func (p *port) close() { p.loop.close() }
+func (p *port) close() {
+	p.loop.close()
+	if p.routes != nil {
+		p.routes.Close()
+	}
+}
 
 func onOff(b bool) string {
 	if b {

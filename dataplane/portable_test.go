@@ -106,7 +106,7 @@ func checkFigures(t *testing.T, before, r report) {
 			t.Errorf("%d dropped for %s", n, reason)
 		}
 	}
-	for _, name := range []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro"} {
+	for _, name := range []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro", "tunnel_gso"} {
 		if !strings.HasPrefix(r.Info.Features[name], "off (") {
 			t.Errorf("feature %s is %q", name, r.Info.Features[name])
 		}

@@ -30,6 +30,8 @@ type OffloadStats struct {
 	DevUSO uint64 `json:"dev_uso"` // UDP super-frames, likewise
 	UDPGSO uint64 `json:"udp_gso"` // messages sent with UDP_SEGMENT
 	UDPGRO uint64 `json:"udp_gro"` // messages received with several datagrams in one
+
+	TunnelGSO uint64 `json:"tunnel_gso"` // TCP super-frames sent whole, past the sockets
 }
 
 // LinkInfo is what `weft link show` tells beyond the configuration.

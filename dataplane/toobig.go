@@ -33,7 +33,7 @@ func (l *Link) tooBig(o *outgoing, r *routetable.Remote) bool {
 		return false
 	}
 	l.counters.drops.drop(TooBig)
-	l.inject(reply)
+	l.tellSender(reply)
 	return true
 }
 
@@ -41,9 +41,9 @@ func (l *Link) tooBig(o *outgoing, r *routetable.Remote) bool {
 // (RFC 791: what every host takes); over IPv6 it is larger.
 const minReplyMTU = 576
 
-// inject gives a frame of weft's own to the device. It counts as the kernel's
+// tellSender gives a frame of weft's own to the device. It counts as the kernel's
 // device counts what it sends to itself: whole, and in both directions.
-func (l *Link) inject(frame []byte) {
+func (l *Link) tellSender(frame []byte) {
 	l.counters.txPackets.Add(1)
 	l.counters.txBytes.Add(uint64(len(frame)))
 	if err := l.device.Write(&encap.Coalesced{Packet: encap.Packet{Frame: frame}}); err != nil {

@@ -128,6 +128,9 @@ func (l *Link) sendSuperFrame(o *outgoing, remotes []routetable.Remote) {
 			continue
 		}
 		o.settings.setRemote(&o.flow, &remotes[r])
+		if l.inject(o, &remotes[r]) {
+			continue
+		}
 		l.port.sender.SuperFrame(&o.flow, remotes[r].VNI, &segments, o.counted())
 	}
 }

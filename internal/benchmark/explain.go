@@ -132,6 +132,7 @@ func (e *explanation) offloads() {
 		{"dev_uso", "UDP super-frames at the device"},
 		{"udp_gso", "UDP_SEGMENT on sending"},
 		{"udp_gro", "UDP_GRO on receiving"},
+		{"tunnel_gso", "TCP super-frames sent whole"},
 	} {
 		if e.used[o.counter] > 0 {
 			on = append(on, o.words)

@@ -63,4 +63,5 @@ func writeStats(out io.Writer, s dataplane.Stats) {
 	row("offload dev_uso", s.Offload.DevUSO)
 	row("offload udp_gso", s.Offload.UDPGSO)
 	row("offload udp_gro", s.Offload.UDPGRO)
+	row("offload tunnel_gso", s.Offload.TunnelGSO)
 }

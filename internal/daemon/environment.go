@@ -18,7 +18,7 @@ const (
 	// does.
 	envReceiveBuffer = "WEFT_RCVBUF"
 	// envWithout names offloads that are not used, of dev_gso, dev_uso,
-	// udp_gso, udp_gro, with commas between.
+	// udp_gso, udp_gro, tunnel_gso, with commas between.
 	envWithout = "WEFT_OFFLOAD_OFF"
 	// envAnyway names those that are used on kernels that are known to have
 	// them broken.
