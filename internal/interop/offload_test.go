@@ -11,7 +11,7 @@ import (
 // TestOffloadSwitches switches off one offload after the other, and all of
 // them: what is off carries nothing and says so, and the others are engaged.
 func TestOffloadSwitches(t *testing.T) {
-	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro"}
+	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro", "tunnel_gso"}
 	for _, off := range append([]string{"", strings.Join(all, ",")}, all...) {
 		t.Run("off="+off, func(t *testing.T) {
 			without := func(s *spec) { s.Env = append(s.Env, "WEFT_OFFLOAD_OFF="+off) }
@@ -21,7 +21,7 @@ func TestOffloadSwitches(t *testing.T) {
 			engaged := map[string]uint64{}
 			for _, v := range []*vtep{a, b} {
 				o := v.weft.stats(v.link).Offload
-				for name, n := range map[string]uint64{"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO} {
+				for name, n := range map[string]uint64{"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO, "tunnel_gso": o.TunnelGSO} {
 					engaged[name] += n
 				}
 			}
@@ -36,7 +36,10 @@ func TestOffloadSwitches(t *testing.T) {
 				}
 			}
 			// A TCP transfer has no UDP super-frames; runs of datagrams need both ends' help.
-			if off == "" && (engaged["dev_gso"] == 0 || engaged["udp_gso"] == 0 || engaged["udp_gro"] == 0) {
+			if off == "tunnel_gso" && (engaged["dev_gso"] == 0 || engaged["udp_gso"] == 0 || engaged["udp_gro"] == 0) {
+				t.Errorf("offloads were not engaged: %v", engaged)
+			}
+			if off == "" && (engaged["dev_gso"] == 0 || engaged["tunnel_gso"] == 0 && lab.LackOfTunnelGSO() == nil) {
 				t.Errorf("offloads were not engaged: %v", engaged)
 			}
 		})
@@ -49,7 +52,7 @@ func TestOffloadSwitchUnknown(t *testing.T) {
 	if log := a.weft.log(); !strings.Contains(log, `tso\" is unknown`) {
 		t.Errorf("the log says %s", log)
 	}
-	if show := a.weft.must("link", "show", "vxlan0"); strings.Contains(show, "off (") {
+	if show := a.weft.must("link", "show", "vxlan0"); strings.Contains(show, "off (switched") {
 		t.Errorf("link show says %s", show)
 	}
 }

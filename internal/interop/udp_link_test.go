@@ -103,7 +103,9 @@ func TestUDPLinkTransfer(t *testing.T) {
 							transfer(t, b, a, nodesA[i], smallTransfer(t))
 						}
 						m.checkDrops(t, overrun(word)...)
-						m.checkOffloads(t, tcpOffloads(pairing{user, user}, mode, word))
+						want := tcpOffloads(pairing{user, user}, mode, word)
+						want.tunnelGSO = false // there is no tunnel that a device knows
+						m.checkOffloads(t, want)
 					})
 				}
 			})
