@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/routetable"
 )
 
 // kernelDrops tells what the kernel dropped before the worker could see it.
@@ -181,7 +182,7 @@ func (l *Link) tunnelGSO() (word string) {
 			return
 		}
 		word = "on"
-		if to := s.defaultRemote(); to != nil {
+		if to := l.someRemote(s); to != nil {
 			l.port.lookAtClock()
 			if via := l.port.routes.Of(to.Addr, s.cfg.Local, to.IfIndex, l.port.now); via.Refused != "" {
 				word = "off (" + via.Refused + ")"
@@ -189,6 +190,18 @@ func (l *Link) tunnelGSO() (word string) {
 		}
 	})
 	return word
+}
+
+// someRemote is one that speaks for the others when it is asked how they are
+// reached: the default remote, or that of a route. Nil if there is none.
+func (l *Link) someRemote(s *settings) *routetable.Remote {
+	if l.routed == nil {
+		return s.defaultRemote()
+	}
+	for _, to := range l.routed.routes.All() {
+		return &to.Remote
+	}
+	return nil
 }
 
 func availability(on, header bool, why string) string {
