@@ -17,6 +17,10 @@
 // packet memory belongs to the tap.Batch or the underlay.Receiver that it was
 // read into, until the next read; nothing on the way keeps it.
 //
+// Routed links, whose device carries IP packets, have routes in place of the
+// FDB; their way is in routed.go, and in bare.go where UDP carries the packets
+// without any header.
+//
 // That is Linux. On other systems, and on Linux with the build tag portable,
 // which is for tests, songgao/water moves the device's frames and
 // golang.org/x/net/ipv4 and ipv6 the datagrams, in the files named *_portable.go.

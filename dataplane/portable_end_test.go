@@ -64,6 +64,9 @@ func beEnd(config string) error {
 		}
 	}
 	link := d.Links()[0]
+	if err := addRoutes(link); err != nil {
+		return errors.Join(err, d.Close())
+	}
 	out := json.NewEncoder(os.Stdout)
 	for r := (report{}); ; {
 		r.Info, r.Stats = link.Info(), link.Stats()
@@ -116,9 +119,17 @@ var (
 func portableEnd(t *testing.T, h *lab.Host, cfg dataplane.LinkConfig, mtu int, addrs []netip.Prefix, more ...dataplane.LinkConfig) *end {
 	t.Helper()
 	cfg.Name, cfg.VNI, cfg.Port = device, vni, port
-	config, err := json.Marshal(append([]dataplane.LinkConfig{cfg}, more...))
+	return spawnEnd(t, h, append([]dataplane.LinkConfig{cfg}, more...), nil, mtu, addrs)
+}
+
+// spawnEnd starts the process of a portable end and waits for its links.
+func spawnEnd(t *testing.T, h *lab.Host, configs []dataplane.LinkConfig, routes []dataplane.RouteChange, mtu int, addrs []netip.Prefix) *end {
+	t.Helper()
+	config, err := json.Marshal(configs)
 	check(t, err)
-	p, err := h.Spawn([]string{actAsEnd + "=" + string(config)}, "/proc/self/exe")
+	changes, err := json.Marshal(routes)
+	check(t, err)
+	p, err := h.Spawn([]string{actAsEnd + "=" + string(config), endRoutes + "=" + string(changes)}, "/proc/self/exe")
 	check(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
