@@ -27,9 +27,10 @@ var dummyAddress = netip.AddrFrom4([4]byte{192, 0, 0, 8})
 func (l *Link) noRoute(o *outgoing) {
 	l.counters.drops.drop(NoRoute)
 	u, out := &l.routed.unreachable, l.port.reply[:]
-	to := encap.Destination(o.Frame, &o.layout)
+	to := destination(o.Frame, &o.layout)
 	answer := encap.NoRoute(out, o.Frame, &o.layout, to)
-	if len(answer) == 0 || !u.limit.allows(destination(answer), l.port.now) {
+	answered := encap.ParsePacket(answer)
+	if len(answer) == 0 || !u.limit.allows(destination(answer, &answered), l.port.now) {
 		return
 	}
 	if now := l.port.now; u.asked == 0 || now-u.asked >= addressesAge {
@@ -43,10 +44,9 @@ func (l *Link) noRoute(o *outgoing) {
 	taken()
 }
 
-// destination is where a packet of weft's own goes.
-func destination(packet []byte) netip.Addr {
-	l := encap.ParsePacket(packet)
-	return encap.Destination(packet, &l)
+func destination(packet []byte, l *encap.Layout) netip.Addr {
+	addr, _ := netip.AddrFromSlice(encap.Destination(packet, l))
+	return addr
 }
 
 // of returns what an answer about a packet to an address comes from, and what is

@@ -3,7 +3,6 @@ package encap
 import (
 	"encoding/binary"
 	"errors"
-	"net/netip"
 )
 
 // ErrNotIP says that neither an IPv4 nor an IPv6 header is where one must be.
@@ -43,16 +42,16 @@ func TrimPacket(data []byte) ([]byte, error) {
 	return data[:length:length], nil
 }
 
-// Destination returns the destination address of the IP packet in the frame, or
-// the zero Addr if there is none.
-func Destination(frame []byte, l *Layout) netip.Addr {
+// Destination returns the destination address of the IP packet in the frame, a
+// part of it, or nil if there is none.
+func Destination(frame []byte, l *Layout) []byte {
 	switch l.Version {
 	case 4:
-		return netip.AddrFrom4([4]byte(frame[l.L3+16:]))
+		return frame[l.L3+16 : l.L3+20 : l.L3+20]
 	case 6:
-		return netip.AddrFrom16([16]byte(frame[l.L3+24:]))
+		return frame[l.L3+24 : l.L3+40 : l.L3+40]
 	}
-	return netip.Addr{}
+	return nil
 }
 
 // PutEtherHeader writes the Ethernet header of an IP packet of version 4 or 6

@@ -1,6 +1,7 @@
 package routetable
 
 import (
+	"encoding/binary"
 	"iter"
 	"net/netip"
 	"slices"
@@ -37,16 +38,21 @@ func (t *Routes) family(a netip.Addr) *routeFamily {
 }
 
 // Lookup returns the route of the longest prefix that the address is in, or nil.
-// It is shared and must not be changed. An IPv4 address written as an IPv6 one
-// is an IPv6 address.
-func (t *Routes) Lookup(a netip.Addr) *Route {
-	if a.Is4() {
-		return t.v4.lookup(addressKey(a))
+// It is shared and must not be changed. The address is 4 or 16 bytes as a packet
+// has them: through a netip.Addr an IPv6 address would pass memory in halves,
+// which has the processor wait for all that it has begun before.
+func (t *Routes) Lookup(address []byte) *Route {
+	switch len(address) {
+	case 4:
+		return t.v4.lookup(routeKey{hi: uint64(binary.BigEndian.Uint32(address)) << 32})
+	case 16:
+		return t.v6.lookup(routeKey{binary.BigEndian.Uint64(address), binary.BigEndian.Uint64(address[8:])})
 	}
-	return t.v6.lookup(addressKey(a))
+	return nil
 }
 
-// Find is Lookup that also tells the prefix.
+// Find is Lookup for an address in another form, and also tells the prefix. An
+// IPv4 address written as an IPv6 one is an IPv6 address.
 func (t *Routes) Find(a netip.Addr) (p netip.Prefix, r *Route) {
 	if !a.IsValid() {
 		return p, nil

@@ -32,7 +32,7 @@ func TestRoutesCrowd(t *testing.T) {
 			r := rand.New(rand.NewPCG(rand.Uint64(), 0))
 			for !done.Load() && !t.Failed() {
 				i := r.IntN(len(pinned))
-				got := routes.Lookup(pinned[i].Addr())
+				got := routes.Lookup(pinned[i].Addr().AsSlice())
 				if got == nil || int(got.VNI)%len(pinned) != i {
 					t.Errorf("%v goes to %v", pinned[i], got)
 					return

@@ -18,7 +18,7 @@ const (
 	// fewLengths are looked at in turn, which is as quick as a filter.
 	fewLengths = 2
 
-	minFilterBits, maxFilterBits = 10, 20
+	minFilterBits, maxFilterBits = 10, 21
 
 	// filterPrefix6 is how many bits of an IPv6 address its word depends on.
 	// Shorter prefixes are always looked for.
@@ -63,7 +63,7 @@ func (f *routeFamily) newFilter(t *routeLengths) *routeFilter {
 	if bits.OnesCount64(t.present) <= fewLengths {
 		return nil
 	}
-	n := min(max(bits.Len(uint(f.count)), minFilterBits), maxFilterBits)
+	n := min(max(bits.Len(uint(f.count))+1, minFilterBits), maxFilterBits)
 	filter := &routeFilter{ipv6: f.ipv6, bits: n, words: make([]atomic.Uint64, 1<<n)}
 	for level := range t.levels {
 		for k := range level.all {
@@ -91,6 +91,6 @@ func (f *routeFamily) refilter() {
 // outgrown reports whether there are so many routes for a word, or were so many
 // deleted, that the words tell little.
 func (f *routeFamily) outgrown(filter *routeFilter) bool {
-	return f.count > 2*len(filter.words) && filter.bits < maxFilterBits ||
+	return f.count > len(filter.words) && filter.bits < maxFilterBits ||
 		f.deleted > f.count+1<<minFilterBits
 }

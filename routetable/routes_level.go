@@ -12,15 +12,16 @@ type routeLevel struct {
 	bits           int
 	shift          uint // of a hash, to the number of a slot
 	slots          []routeSlot
-	live           int // routes; the writer's
-	used           int // slots that have a key; the writer's
+	lows           []uint64 // lower halves of the slots' keys; nil up to 64 bits, where all are 0
+	live           int      // routes; the writer's
+	used           int      // slots that have a key; the writer's
 }
 
 // routeSlot belongs to one prefix from the first time that it is used, for the
 // life of its table: a reader that finds a route in it may read the key, which
 // was written before and never changes.
 type routeSlot struct {
-	key   routeKey
+	high  uint64                // upper half of the key
 	route atomic.Pointer[Route] // nil where there was never one
 }
 
@@ -34,6 +35,7 @@ func newRouteLevel(length, slots int) *routeLevel {
 	l := &routeLevel{bits: length, shift: uint(64 - bits.TrailingZeros(uint(slots))), slots: make([]routeSlot, slots)}
 	switch {
 	case length > 64:
+		l.lows = make([]uint64, slots)
 		l.maskHi, l.maskLo = ^uint64(0), ^uint64(0)<<(128-length)
 	case length > 0:
 		l.maskHi = ^uint64(0) << (64 - length)
@@ -52,12 +54,13 @@ func (l *routeLevel) find(k routeKey) *Route {
 	k.hi &= l.maskHi
 	k.lo &= l.maskLo
 	for at := k.hash() >> l.shift; ; at++ {
-		slot := &l.slots[at&uint64(len(l.slots)-1)]
+		i := at & uint64(len(l.slots)-1)
+		slot := &l.slots[i]
 		route := slot.route.Load()
 		if route == nil {
 			return nil
 		}
-		if slot.key == k {
+		if slot.high == k.hi && (l.lows == nil || l.lows[i] == k.lo) {
 			if route == &deletedRoute {
 				return nil
 			}
@@ -66,22 +69,36 @@ func (l *routeLevel) find(k routeKey) *Route {
 	}
 }
 
-// slot returns that of a prefix, or the free one that it would take.
-func (l *routeLevel) slot(k routeKey) *routeSlot {
+// slot returns the number of a prefix's slot, or of the free one that it would
+// take.
+func (l *routeLevel) slot(k routeKey) int {
 	for at := k.hash() >> l.shift; ; at++ {
-		slot := &l.slots[at&uint64(len(l.slots)-1)]
-		if slot.route.Load() == nil || slot.key == k {
-			return slot
+		i := int(at & uint64(len(l.slots)-1))
+		if l.slots[i].route.Load() == nil || l.key(i) == k {
+			return i
 		}
 	}
 }
 
+// key is that of a slot which has one.
+func (l *routeLevel) key(i int) routeKey {
+	k := routeKey{hi: l.slots[i].high}
+	if l.lows != nil {
+		k.lo = l.lows[i]
+	}
+	return k
+}
+
 // put sets the route of a prefix. There must be room.
 func (l *routeLevel) put(k routeKey, r *Route) {
-	slot := l.slot(k)
+	i := l.slot(k)
+	slot := &l.slots[i]
 	switch slot.route.Load() {
 	case nil:
-		slot.key = k // nobody looks at it before there is a route
+		slot.high = k.hi // nobody looks at it before there is a route
+		if l.lows != nil {
+			l.lows[i] = k.lo
+		}
 		l.used++
 		l.live++
 	case &deletedRoute:
@@ -91,7 +108,7 @@ func (l *routeLevel) put(k routeKey, r *Route) {
 }
 
 func (l *routeLevel) remove(k routeKey) {
-	l.slot(k).route.Store(&deletedRoute)
+	l.slots[l.slot(k)].route.Store(&deletedRoute)
 	l.live--
 }
 
@@ -119,8 +136,7 @@ func (l *routeLevel) resized() *routeLevel {
 // may be yielded or not.
 func (l *routeLevel) all(yield func(routeKey, *Route) bool) {
 	for i := range l.slots {
-		slot := &l.slots[i]
-		if r := slot.route.Load(); r != nil && r != &deletedRoute && !yield(slot.key, r) {
+		if r := l.slots[i].route.Load(); r != nil && r != &deletedRoute && !yield(l.key(i), r) {
 			return
 		}
 	}
