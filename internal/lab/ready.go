@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,19 +33,27 @@ func (h *Host) awaitCarrier(dev string) error {
 
 // awaitReachable waits until the neighbours of a device can find its IPv6
 // addresses: the kernel joins their solicited-node groups in the background,
-// even where it skips duplicate address detection.
+// even where it skips duplicate address detection. Of a device without
+// neighbours it waits until packets to these addresses are taken.
 func (h *Host) awaitReachable(dev string) error {
 	running, err := h.hasFlags(dev, unix.IFF_RUNNING)
 	if err != nil || !running {
 		return err
 	}
-	silent, err := h.hasFlags(dev, unix.IFF_NOARP|unix.IFF_LOOPBACK)
-	if err != nil || silent {
+	loopback, err := h.hasFlags(dev, unix.IFF_LOOPBACK)
+	if err != nil || loopback {
+		return err
+	}
+	silent, err := h.hasFlags(dev, unix.IFF_NOARP)
+	if err != nil {
 		return err
 	}
 	d, err := h.Device(dev)
 	if err != nil {
 		return err
+	}
+	if silent {
+		return Eventually(readyLimit, func() error { return h.takenAll(&d) })
 	}
 	return Eventually(readyLimit, func() error { return h.joinedAll(dev, d.Addresses) })
 }
@@ -72,6 +82,22 @@ func (h *Host) joinedAll(dev string, addrs []netip.Prefix) error {
 		}
 		return err
 	})
+}
+
+// takenAll returns an error unless the host has a local route for each IPv6
+// address of a device.
+func (h *Host) takenAll(d *Device) error {
+	local := &netlink.Route{Table: unix.RT_TABLE_LOCAL, LinkIndex: d.Index}
+	routes, err := h.nl.RouteListFiltered(netlink.FAMILY_V6, local, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+	if err != nil {
+		return fmt.Errorf("host %s: local routes of %s: %w", h.Name, d.Name, err)
+	}
+	for _, p := range d.Addresses {
+		if p.Addr().Is6() && !slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Dst != nil && r.Dst.IP.Equal(p.Addr().AsSlice()) }) {
+			return fmt.Errorf("%s does not take packets to %v yet", d.Name, p.Addr())
+		}
+	}
+	return nil
 }
 
 // isMember looks for "index device group …" in the kernel's list.
