@@ -198,7 +198,7 @@ func (l *Link) someRemote(s *settings) *routetable.Remote {
 	if l.routed == nil {
 		return s.defaultRemote()
 	}
-	for _, to := range l.routed.routes.All() {
+	if to := l.routed.routes.Any(); to != nil {
 		return &to.Remote
 	}
 	return nil

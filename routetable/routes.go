@@ -67,6 +67,20 @@ func (t *Routes) Find(a netip.Addr) (p netip.Prefix, r *Route) {
 	return p, nil
 }
 
+// Any returns one of the routes, nil if there is none.
+func (t *Routes) Any() *Route {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range []*routeFamily{&t.v4, &t.v6} {
+		for level := range f.lengths.Load().levels {
+			for _, r := range level.all {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
 // Len returns how many routes there are.
 func (t *Routes) Len() int {
 	t.mu.Lock()

@@ -29,6 +29,9 @@ func TestRoutesLongestPrefix(t *testing.T) {
 	routes := NewRoutes()
 	wantRoute(t, routes, "10.1.2.3", "", nil)
 	wantRoute(t, routes, "fd00::1", "", nil)
+	if r := routes.Any(); r != nil {
+		t.Errorf("an empty table has a route: %v", r)
+	}
 	all := []string{"0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "::/0", "fd00::/8", "fd00:1::/32", "fd00:1:2:3::/64", "fd00:1:2:3::8000/113", "fd00:1:2:3::8001/128"}
 	for i, p := range all {
 		wantError(t, routes.Add(prefix(p), route(i)), nil)
@@ -44,6 +47,9 @@ func TestRoutesLongestPrefix(t *testing.T) {
 	wantError(t, routes.Delete(prefix("10.1.2.0/24"), nil), nil)
 	wantError(t, routes.Delete(prefix("::/0"), nil), nil)
 	want := route(2)
+	if r := routes.Any(); r == nil || r.MAC[0] != 2 || r.MAC[1] == 3 {
+		t.Errorf("any route is %v", r)
+	}
 	wantRoute(t, routes, "10.1.2.4", "10.1.0.0/16", &want)
 	wantRoute(t, routes, "2001:db8::1", "", nil)
 }
