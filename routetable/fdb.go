@@ -38,6 +38,10 @@ type Options struct {
 	Learned Remote        // Port and VNI of learnt entries: the link's own, never the source port of a packet
 	Limit   int           // most MACs, that of the default included; 0 = any number
 	Ageing  time.Duration // how long a learnt entry lives without being received from; 0 = 300 s
+
+	// Changes is counted up after each change of where frames go, for whoever
+	// keeps what Lookup returned. Nil for a counter of the table's own.
+	Changes *atomic.Uint64
 }
 
 // FDB is the forwarding database of one link, with the semantics of the Linux
@@ -53,6 +57,7 @@ type FDB struct {
 	seed    hashSeed
 	ageing  atomic.Uint32 // Ticks
 
+	changes  *atomic.Uint64
 	count    atomic.Int64  // MACs
 	sequence atomic.Uint64 // of the newest entry
 	watchers watchers
@@ -69,6 +74,10 @@ func NewFDB(o Options) *FDB {
 		learned: Remote{Port: o.Learned.Port, VNI: o.Learned.VNI},
 		limit:   int64(o.Limit),
 		seed:    newHashSeed(),
+		changes: o.Changes,
+	}
+	if t.changes == nil {
+		t.changes = new(atomic.Uint64)
 	}
 	t.SetAgeing(o.Ageing)
 	return t

@@ -78,6 +78,7 @@ func (t *FDB) create(s *shard, key, hash uint64, c *change) error {
 	}
 	m := metaOf(c.state, c.flags, t.sequence.Add(1))
 	at := s.insert(&t.seed, key, hash, m, t.sets.of(&t.seed, c.remote), c.now)
+	t.changes.Add(1)
 	t.tell(at, &c.remote)
 	return nil
 }
@@ -114,6 +115,7 @@ func (t *FDB) update(at *slot, c *change) error {
 		changed, told = true, &c.remote
 	}
 	if changed {
+		t.changes.Add(1)
 		at.updated.Store(uint32(c.now))
 		t.tell(at, told)
 	}
@@ -162,9 +164,11 @@ func (t *FDB) drop(s *shard, at *slot, stale bool, match func(*Remote) bool) int
 	t.tellDropped(at, stale, match)
 	if kept != nil {
 		at.remotes.Store(kept)
+		t.changes.Add(1)
 		return len(set.list) - len(kept.list)
 	}
 	s.remove(at)
+	t.changes.Add(1)
 	t.count.Add(-1)
 	return len(set.list)
 }

@@ -66,6 +66,7 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 	moved := set.list[0]
 	moved.Addr = addr
 	at.remotes.Store(t.sets.of(&t.seed, moved))
+	t.changes.Add(1)
 	t.tell(at, &moved)
 	return Learnt
 }
