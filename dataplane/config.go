@@ -72,6 +72,7 @@ const DefaultAgeing = 300
 // the kernel's default: computed on transmit, demanded on IPv6 receive.
 type Checksum struct {
 	NoUDP     bool `json:"noudpcsum,omitempty"`      // `noudpcsum`: send UDP over IPv4 with checksum 0
+	UDP       bool `json:"udpcsum,omitempty"`        // `udpcsum`: never do, not even where a shortcut cannot do otherwise
 	ZeroTx6   bool `json:"udp6zerocsumtx,omitempty"` // send UDP over IPv6 with checksum 0
 	AcceptRx6 bool `json:"udp6zerocsumrx,omitempty"` // accept checksum 0 over IPv6
 }

@@ -26,11 +26,13 @@ type Dataplane struct {
 	log  *zap.Logger
 	gone chan *Link
 
-	mu       sync.Mutex
-	links    []*Link
-	ports    map[uint16]*port
-	tunnel   tunnelGSO
-	watchers watchers
+	mu     sync.Mutex
+	links  []*Link
+	ports  map[uint16]*port
+	tunnel tunnelGSO
+
+	shortcuts shortcuts
+	watchers  watchers
 }
 
 // refused says which offloads are not to be used, and why.
@@ -121,6 +123,7 @@ func (d *Dataplane) releasePort(p *port) {
 		delete(d.ports, p.number)
 		if len(d.ports) == 0 {
 			d.tunnel.close()
+			d.shortcuts.close()
 		}
 	}
 }

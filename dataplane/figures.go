@@ -17,12 +17,26 @@ func (l *Link) Stats() Stats {
 	defer p.owner.mu.Unlock()
 	s.Syscalls = SyscallStats{DevRead: l.device.Reads.Load(), DevWrite: l.device.Writes.Load(), UDPSend: p.sender.Sends.Load()}
 	s.Offload = OffloadStats{DevGSO: l.device.GSO.Load(), DevUSO: l.device.USO.Load(), UDPGSO: p.sender.GSO.Load(), TunnelGSO: p.sender.Injected.Load()}
+	s.addShort(l.short)
 	for _, at := range []*listener{p.v4, p.v6} {
 		if at != nil {
 			at.addTo(&s)
 		}
 	}
 	return s
+}
+
+// addShort adds what the kernel has carried by itself.
+func (s *Stats) addShort(of *short) {
+	if of == nil {
+		return
+	}
+	f := of.table.Figures(of.slot)
+	s.RxPackets += f.RxPackets
+	s.RxBytes += f.RxBytes
+	s.TxPackets += f.TxPackets
+	s.TxBytes += f.TxBytes
+	s.Offload.ShortcutTx, s.Offload.ShortcutRx = f.TxPackets, f.RxPackets
 }
 
 // addTo adds what a receiving socket counted.

@@ -141,8 +141,11 @@ func (l *Link) deviceFull() uint64 {
 // features says of each offload whether it is on, and if not, why.
 func (l *Link) features() map[string]string {
 	if l.Config().NoOffload {
-		const off = "off (offload off)"
-		return map[string]string{"dev_gso": off, "dev_uso": off, "udp_gso": off, "udp_gro": off, tunnelGSOName: off}
+		f := map[string]string{}
+		for _, o := range offloadNames {
+			f[o.name] = "off (offload off)"
+		}
+		return f
 	}
 	var offers tap.Offloads
 	noGSO, f := false, map[string]string{}
@@ -151,6 +154,7 @@ func (l *Link) features() map[string]string {
 	f["dev_uso"] = availability(offers.UDP, offers.Header, "the kernel has no UDP super-frames (before 6.2)")
 	f["udp_gso"] = availability(!noGSO, true, "the kernel refused UDP_SEGMENT")
 	f[tunnelGSOName] = l.tunnelGSO()
+	f[shortcutTxName], f[shortcutRxName] = l.shortcuts()
 	f["udp_gro"] = "on"
 	if gro := l.port.groError(l.ipv6); gro != nil {
 		f["udp_gro"] = "off (" + gro.Error() + ")"
@@ -184,12 +188,29 @@ func (l *Link) tunnelGSO() (word string) {
 		word = "on"
 		if to := l.someRemote(s); to != nil {
 			l.port.lookAtClock()
-			if via := l.port.routes.Of(to.Addr, s.cfg.Local, to.IfIndex, l.port.now); via.Refused != "" {
-				word = "off (" + via.Refused + ")"
+			if via := l.port.routes.Of(to.Addr, s.cfg.Local, to.IfIndex, l.port.now); via.Whole() != "" {
+				word = "off (" + via.Whole() + ")"
 			}
 		}
 	})
 	return word
+}
+
+// shortcuts says whether busy flows are sent and received by the kernel alone.
+func (l *Link) shortcuts() (tx, rx string) {
+	tx, rx = "on", "on"
+	switch {
+	case l.routed != nil:
+		tx = "off (it is for links of Ethernet frames)"
+		rx = tx
+	case l.short == nil:
+		tx = "off (there are too many links)"
+		rx = tx
+	case l.attrs.Load().netns != l.short.home:
+		tx = "off (the device is in another namespace than the underlay)"
+		rx = tx
+	}
+	return tx, rx
 }
 
 // someRemote is one that speaks for the others when it is asked how they are

@@ -19,5 +19,9 @@ func (l *Link) deviceFull() uint64 { return 0 }
 // features says of each offload why there is none.
 func (l *Link) features() map[string]string {
 	const dev, udp = "off (songgao/water carries single frames)", "off (golang.org/x/net has no word for it)"
-	return map[string]string{"dev_gso": dev, "dev_uso": dev, "udp_gso": udp, "udp_gro": udp, tunnelGSOName: "off (it needs offloads of the device)"}
+	const none = "off (it needs offloads of the device)"
+	return map[string]string{
+		"dev_gso": dev, "dev_uso": dev, "udp_gso": udp, "udp_gro": udp,
+		tunnelGSOName: none, shortcutTxName: none, shortcutRxName: none,
+	}
 }

@@ -39,6 +39,7 @@ type Link struct {
 	path   *underlay.PathMTU // nil if it cannot be asked
 	head   int               // bytes of Ethernet header in front of what is received
 	outer  int               // bytes that the outer headers take from the path's MTU
+	short  *short            // nil without shortcuts
 }
 
 // settings are what may change about a link while it runs. They are replaced

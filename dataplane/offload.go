@@ -11,26 +11,32 @@ type Offloads uint8
 
 // The offloads.
 const (
-	DevGSO    Offloads = 1 << iota // TCP super-frames from and to the device
-	DevUSO                         // UDP super-frames, likewise (Linux 6.2)
-	UDPGSO                         // UDP_SEGMENT on the sockets (Linux 4.18)
-	UDPGRO                         // UDP_GRO on them (Linux 5.0)
-	TunnelGSO                      // TCP super-frames sent whole, past the sockets (Linux 6.17)
+	DevGSO     Offloads = 1 << iota // TCP super-frames from and to the device
+	DevUSO                          // UDP super-frames, likewise (Linux 6.2)
+	UDPGSO                          // UDP_SEGMENT on the sockets (Linux 4.18)
+	UDPGRO                          // UDP_GRO on them (Linux 5.0)
+	TunnelGSO                       // TCP super-frames sent whole, past the sockets (Linux 6.17)
+	ShortcutTx                      // busy flows sent by the kernel alone (see internal/shortcut)
+	ShortcutRx                      // and received so
 )
 
-const tunnelGSOName = "tunnel_gso"
+const (
+	tunnelGSOName  = "tunnel_gso"
+	shortcutTxName = "shortcut_tx"
+	shortcutRxName = "shortcut_rx"
+)
 
 var offloadNames = []struct {
 	offload Offloads
 	name    string
-}{{DevGSO, "dev_gso"}, {DevUSO, "dev_uso"}, {UDPGSO, "udp_gso"}, {UDPGRO, "udp_gro"}, {TunnelGSO, tunnelGSOName}}
+}{{DevGSO, "dev_gso"}, {DevUSO, "dev_uso"}, {UDPGSO, "udp_gso"}, {UDPGRO, "udp_gro"}, {TunnelGSO, tunnelGSOName}, {ShortcutTx, shortcutTxName}, {ShortcutRx, shortcutRxName}}
 
 // ParseOffloads reads names separated by commas or blanks.
 func ParseOffloads(text string) (set Offloads, err error) {
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		one := offloadNamed(word)
 		if one == 0 {
-			return 0, fmt.Errorf("offload %q is unknown: allowed are dev_gso, dev_uso, udp_gso, udp_gro, tunnel_gso", word)
+			return 0, fmt.Errorf("offload %q is unknown: allowed are dev_gso, dev_uso, udp_gso, udp_gro, tunnel_gso, shortcut_tx, shortcut_rx", word)
 		}
 		set |= one
 	}

@@ -14,7 +14,8 @@ import (
 func (o *outgoing) describe(l *Link) {
 	s, flow := o.settings, &o.flow
 	*flow = s.flow
-	flow.Socket = l.pool.Socket(encap.FlowHash(o.Frame, &o.layout))
+	o.hash = encap.FlowHash(o.Frame, &o.layout)
+	flow.Socket = l.pool.Socket(o.hash)
 	inner := encap.InnerTOS(o.Frame, &o.layout)
 	dscp := s.cfg.TOS
 	if s.cfg.TOSCopy {

@@ -56,7 +56,7 @@ func newPath(t testing.TB) *path {
 	p := &port{sender: underlay.NewSender()}
 	p.sender.Discard()
 	p.lookAtClock()
-	l := newLink(p, &resolved{cfg: LinkConfig{VNI: 5, Remote: vtep, Port: 4789}}, &tap.Device{}, pool)
+	l := newLink(p, &resolved{cfg: LinkConfig{VNI: 5, Remote: vtep, Port: 4789}}, &tap.Device{}, pool, nil)
 	l.joined.TCP, l.joined.UDP = true, true
 	l.attrs.Store(&attributes{mtu: 1450, mac: routetable.MAC{2, 0, 0, 0, 0, 9}, up: true})
 	l.fdb.Learn(routetable.MAC(macB), vtep, 0, p.tick)

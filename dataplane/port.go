@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
@@ -42,6 +43,9 @@ type listener struct {
 	bare  *Link            // the only one, of bare IP packets, or nil; the worker's
 	ipv6  bool
 	gro   error // why UDP_GRO is not available
+
+	queue *shortcut.Slot // nil if nothing is received past it; the worker's
+	taps  map[int]bool   // devices that it is received past by; the worker's
 
 	unseen kernelDrops // of datagrams that never got here
 }
@@ -156,15 +160,14 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLink(p, r, device, pool)
+	l := newLink(p, r, device, pool, p.openShort(r, attrs))
 	l.attrs.Store(attrs)
-	if err := l.openUnderlay(r); err != nil {
-		l.closeUnderlay()
-		device.Close()
-		return nil, err
+	if err = l.openUnderlay(r); err == nil {
+		err = p.attach(l, from)
 	}
-	if err := p.attach(l, from); err != nil {
+	if err != nil {
 		l.closeUnderlay()
+		l.short.close()
 		device.Close()
 		return nil, err
 	}
@@ -174,16 +177,16 @@ func (p *port) addLink(r *resolved) (*Link, error) {
 	return l, nil
 }
 
-func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool) *Link {
+func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool, s *short) *Link {
 	l := &Link{
 		vni: r.cfg.VNI, ipv6: r.cfg.IPv6(), device: device, port: p, pool: pool,
 		stop: make(chan struct{}), aged: make(chan struct{}, 1),
-		head: encap.EtherHeaderLen, outer: r.cfg.overhead(),
+		head: encap.EtherHeaderLen, outer: r.cfg.overhead(), short: s,
 	}
 	if r.cfg.Routed() {
 		l.routed = newRouted(r)
 	} else {
-		l.fdb = newFDB(&r.cfg)
+		l.fdb = newFDB(&r.cfg, s.changes())
 	}
 	if r.cfg.Bare() {
 		l.head = 0
@@ -231,6 +234,7 @@ func (p *port) attach(l *Link, from *listener) error {
 	}
 	p.loop.do(func() {
 		from.links[l.vni] = l
+		from.listenShort(l.short)
 		if l.set.Load().cfg.Bare() {
 			from.bare = l
 		}
@@ -265,6 +269,7 @@ func (p *port) removeLink(l *Link) error {
 		p.loop.remove(l.device.FD())
 		err = l.device.Close()
 	})
+	l.short.close()
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	l.closeUnderlay()
@@ -325,6 +330,9 @@ func (p *port) closeListener(at *listener) {
 			pool.Close(at.Socket)
 			delete(p.pools, key)
 		}
+	}
+	if at.queue != nil {
+		p.owner.shortcuts.table.Free(at.queue)
 	}
 	at.unseen.close()
 	at.Close()

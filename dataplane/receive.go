@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
@@ -16,13 +17,29 @@ type socketSource struct {
 	port      *port
 	from      *listener
 	datagrams []underlay.Datagram
+	begun     uint64 // when they were begun to be read, by the clock of shortcuts
 }
 
 // read takes a batch of datagrams from the socket. Errors of a socket that is
 // not connected are about datagrams sent before, and never last.
 func (s *socketSource) read() (busy bool, err error) {
+	if s.from.queue != nil {
+		s.begun = shortcut.Now()
+	}
 	s.datagrams, _ = s.from.Receive()
-	return len(s.datagrams) > 0, nil
+	busy = len(s.datagrams) > 0
+	if !busy {
+		s.drained()
+	}
+	return busy, nil
+}
+
+// drained notes that all that was in the socket's queue when the batch was
+// begun has been delivered.
+func (s *socketSource) drained() {
+	if s.from.queue != nil && s.from.Emptied() {
+		s.from.queue.Drained(s.begun)
+	}
 }
 
 // handle moves the batch to the devices. Frames that belong together are
@@ -31,6 +48,7 @@ func (s *socketSource) handle() {
 	s.port.lookAtClock()
 	s.takeApart()
 	s.port.deliver()
+	s.drained()
 }
 
 // takeApart queues the frames of the batch to their links.
@@ -136,6 +154,7 @@ func (l *Link) accept(frame []byte, r *received) bool {
 	}
 	attrs, s := l.attrs.Load(), l.set.Load()
 	source := macAt(frame, 6)
+	l.short.begin()
 	if source == attrs.mac {
 		l.counters.drops.drop(OwnSource)
 		return false
@@ -164,6 +183,7 @@ func (l *Link) accept(frame []byte, r *received) bool {
 		p.GSO = gso
 	}
 	l.queue(&p, &layout)
+	l.heardFrom(source, r)
 	return true
 }
 

@@ -115,7 +115,7 @@ func runsOf(all []underlay.Datagram) (joined []underlay.Datagram) {
 func twoLinks(t *testing.T) (*path, []*Link) {
 	t.Helper()
 	p := newPath(t)
-	second := newLink(p.port, &resolved{cfg: LinkConfig{VNI: 7, Remote: vtep, Port: 4789}}, &tap.Device{}, p.pool)
+	second := newLink(p.port, &resolved{cfg: LinkConfig{VNI: 7, Remote: vtep, Port: 4789}}, &tap.Device{}, p.pool, nil)
 	second.joined = encap.Coalescer{TCP: true, UDP: true}
 	second.attrs.Store(p.attrs.Load())
 	p.from.links[7] = second

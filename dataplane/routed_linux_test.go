@@ -21,7 +21,7 @@ func newRoutedPath(t testing.TB, cfg LinkConfig) *path {
 	p := newPath(t)
 	p.port.number, cfg.Port = 8285, 8285
 	p.pool = underlay.PoolOf(p.from.Socket)
-	l := newLink(p.port, &resolved{cfg: cfg}, &tap.Device{}, p.pool)
+	l := newLink(p.port, &resolved{cfg: cfg}, &tap.Device{}, p.pool, nil)
 	l.joined.TCP, l.joined.UDP = true, true
 	l.attrs.Store(&attributes{mtu: 1450, up: true})
 	l.path = p.path

@@ -26,6 +26,7 @@ func (l *Link) Change(c *LinkChange) error {
 		return fmt.Errorf("link set %s: %w", l.Name(), err)
 	}
 	l.set.Store(next)
+	l.short.changed()
 	if c.Ageing != nil {
 		l.fdb.SetAgeing(ageing(next.cfg.Ageing))
 		select {

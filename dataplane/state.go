@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,7 @@ func (l *Link) start(log *zap.Logger) {
 // is forgotten when it goes down.
 func (l *Link) take(next *attributes, log *zap.Logger) {
 	before := l.attrs.Swap(next)
+	l.short.changed()
 	if before.up && !next.up && l.fdb != nil {
 		l.fdb.Down()
 	}
@@ -80,11 +82,12 @@ func (l *Link) age() {
 	}
 }
 
-func newFDB(cfg *LinkConfig) *routetable.FDB {
+func newFDB(cfg *LinkConfig, changes *atomic.Uint64) *routetable.FDB {
 	return routetable.NewFDB(routetable.Options{
 		Learned: routetable.Remote{Port: cfg.Port, VNI: cfg.VNI},
 		Limit:   int(cfg.MaxAddress),
 		Ageing:  ageing(cfg.Ageing),
+		Changes: changes,
 	})
 }
 

@@ -32,6 +32,9 @@ type OffloadStats struct {
 	UDPGRO uint64 `json:"udp_gro"` // messages received with several datagrams in one
 
 	TunnelGSO uint64 `json:"tunnel_gso"` // TCP super-frames sent whole, past the sockets
+
+	ShortcutTx uint64 `json:"shortcut_tx"` // frames and super-frames that the kernel sent by itself
+	ShortcutRx uint64 `json:"shortcut_rx"` // and received so
 }
 
 // LinkInfo is what `weft link show` tells beyond the configuration.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
@@ -11,25 +12,43 @@ import (
 type deviceSource struct {
 	link  *Link
 	batch *tap.Batch
+	begun uint64 // when the batch was begun, by the clock of shortcuts; 0 without
 }
 
 // read takes a batch of frames from the device. It fails when the device is
 // gone.
 func (s *deviceSource) read() (busy bool, err error) {
+	if s.link.short != nil {
+		s.begun = shortcut.Now()
+	}
 	err = s.link.device.Read(s.batch)
-	return len(s.batch.Packets) > 0, err
+	busy = len(s.batch.Packets) > 0
+	if !busy {
+		s.drained()
+	}
+	return busy, err
+}
+
+// drained notes that all that was in the device's queue when the batch was
+// begun has been sent.
+func (s *deviceSource) drained() {
+	if s.link.short != nil && !s.batch.Full() {
+		s.link.short.slot.Drained(s.begun)
+	}
 }
 
 // handle moves the batch to the sockets.
 func (s *deviceSource) handle() {
 	p := s.link.port
 	p.lookAtClock()
+	s.link.short.begin()
 	var o outgoing // one for all frames: to clear it costs as much as to look at a frame's headers
 	for i := range s.batch.Packets {
 		o.Packet, o.datagram = &s.batch.Packets[i], s.batch.Datagram(i)
 		s.link.encapsulate(&o)
 	}
 	p.sender.Flush()
+	s.drained()
 }
 
 // lost has the link removed: its device was deleted by somebody else.
@@ -44,7 +63,8 @@ type outgoing struct {
 	layout   encap.Layout
 	settings *settings
 	flow     underlay.Flow
-	size     int // of the largest IP packet in it, see encap.PacketLen
+	hash     uint32 // of the flow
+	size     int    // of the largest IP packet in it, see encap.PacketLen
 }
 
 // counted is what the frame counts for in bytes.
@@ -112,6 +132,9 @@ func (l *Link) sendFrame(o *outgoing, remotes []routetable.Remote) {
 			encap.PutHeader(o.datagram, vni)
 		}
 		o.settings.setRemote(&o.flow, &remotes[r])
+		if len(remotes) == 1 {
+			l.sentTo(o, &remotes[r])
+		}
 		out.Datagram(&o.flow, o.datagram, o.counted())
 	}
 }
@@ -128,6 +151,9 @@ func (l *Link) sendSuperFrame(o *outgoing, remotes []routetable.Remote) {
 			continue
 		}
 		o.settings.setRemote(&o.flow, &remotes[r])
+		if len(remotes) == 1 {
+			l.sentTo(o, &remotes[r])
+		}
 		if l.inject(o, &remotes[r]) {
 			continue
 		}

@@ -20,7 +20,7 @@ type tunnelGSO struct {
 // useTunnelGSO lets a port inject super-frames, if the system does.
 func (p *port) useTunnelGSO() {
 	t := &p.owner.tunnel
-	if p.routes != nil || p.refused.has(TunnelGSO) {
+	if p.sender.Injects() || p.refused.has(TunnelGSO) {
 		return
 	}
 	if t.device == nil && t.why == "" {
@@ -30,12 +30,23 @@ func (p *port) useTunnelGSO() {
 		p.refused.refuse(TunnelGSO, t.why)
 		return
 	}
-	routes, err := underlay.OpenRoutes()
-	if err != nil {
+	if err := p.openRoutes(); err != nil {
 		p.refused.refuse(TunnelGSO, err.Error())
 		return
 	}
-	p.loop.do(func() { p.routes = routes; p.sender.UseInjector(t.device) })
+	p.loop.do(func() { p.sender.UseInjector(t.device) })
+}
+
+// openRoutes lets the worker ask how remotes are reached.
+func (p *port) openRoutes() error {
+	if p.routes != nil {
+		return nil
+	}
+	routes, err := underlay.OpenRoutes()
+	if err == nil {
+		p.loop.do(func() { p.routes = routes })
+	}
+	return err
 }
 
 func (t *tunnelGSO) open(log *zap.Logger) {
@@ -71,7 +82,7 @@ func (l *Link) inject(o *outgoing, r *routetable.Remote) bool {
 		return false
 	}
 	via := p.routes.Of(r.Addr, o.flow.Local, r.IfIndex, p.now)
-	return via.Refused == "" && p.sender.Inject(&o.flow, via, r.VNI, o.Packet, &o.layout, o.counted())
+	return via.Whole() == "" && p.sender.Inject(&o.flow, via, r.VNI, o.Packet, &o.layout, o.counted())
 }
 
 // cutByDevice reports whether a device cuts the super-frame as weft would.

@@ -133,6 +133,8 @@ func (e *explanation) offloads() {
 		{"udp_gso", "UDP_SEGMENT on sending"},
 		{"udp_gro", "UDP_GRO on receiving"},
 		{"tunnel_gso", "TCP super-frames sent whole"},
+		{"shortcut_tx", "busy flows sent by the kernel alone"},
+		{"shortcut_rx", "busy flows received by the kernel alone"},
 	} {
 		if e.used[o.counter] > 0 {
 			on = append(on, o.words)

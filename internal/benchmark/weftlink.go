@@ -91,7 +91,7 @@ func (l *weftLink) tally() (tally, error) {
 		"rx_packets": s.RxPackets, "tx_packets": s.TxPackets,
 		"syscalls": s.Syscalls.DevRead + s.Syscalls.DevWrite + s.Syscalls.UDPSend + s.Syscalls.UDPRecv,
 		"dev_gso":  s.Offload.DevGSO, "dev_uso": s.Offload.DevUSO, "udp_gso": s.Offload.UDPGSO, "udp_gro": s.Offload.UDPGRO,
-		"tunnel_gso": s.Offload.TunnelGSO,
+		"tunnel_gso": s.Offload.TunnelGSO, "shortcut_tx": s.Offload.ShortcutTx, "shortcut_rx": s.Offload.ShortcutRx,
 	}
 	for reason, n := range s.Drops {
 		t[dropPrefix+reason] = n

@@ -64,4 +64,6 @@ func writeStats(out io.Writer, s dataplane.Stats) {
 	row("offload udp_gso", s.Offload.UDPGSO)
 	row("offload udp_gro", s.Offload.UDPGRO)
 	row("offload tunnel_gso", s.Offload.TunnelGSO)
+	row("offload shortcut_tx", s.Offload.ShortcutTx)
+	row("offload shortcut_rx", s.Offload.ShortcutRx)
 }

@@ -34,8 +34,8 @@ var vxlanWords = grammar[newLink]{
 		"l3miss":     flagWord("l3miss", func(c *dataplane.LinkConfig) { c.L3Miss = true }),
 		"nol3miss":   flagWord("l3miss", func(c *dataplane.LinkConfig) { c.L3Miss = false }),
 
-		"udpcsum":          flagWord("udpcsum", func(c *dataplane.LinkConfig) { c.Checksum.NoUDP = false }),
-		"noudpcsum":        flagWord("udpcsum", func(c *dataplane.LinkConfig) { c.Checksum.NoUDP = true }),
+		"udpcsum":          flagWord("udpcsum", func(c *dataplane.LinkConfig) { c.Checksum.NoUDP, c.Checksum.UDP = false, true }),
+		"noudpcsum":        flagWord("udpcsum", func(c *dataplane.LinkConfig) { c.Checksum.NoUDP, c.Checksum.UDP = true, false }),
 		"udp6zerocsumtx":   flagWord("udp6zerocsumtx", func(c *dataplane.LinkConfig) { c.Checksum.ZeroTx6 = true }),
 		"noudp6zerocsumtx": flagWord("udp6zerocsumtx", func(c *dataplane.LinkConfig) { c.Checksum.ZeroTx6 = false }),
 		"udp6zerocsumrx":   flagWord("udp6zerocsumrx", func(c *dataplane.LinkConfig) { c.Checksum.AcceptRx6 = true }),

@@ -60,6 +60,9 @@ func (b *Batch) reset(headroom int) {
 	b.Packets, b.start, b.used, b.headroom = b.Packets[:0], b.start[:0], firstHeadroom, headroom
 }
 
+// Full reports whether the device may have more frames than it had room for.
+func (b *Batch) Full() bool { return b.full() }
+
 func (b *Batch) full() bool {
 	return len(b.Packets) == maxFrames || b.used-firstHeadroom >= batchBytes
 }

@@ -4,6 +4,7 @@ package underlay
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +93,12 @@ func readControl(b []byte, d *Datagram) {
 			d.TOS = data[0]
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
 			d.TOS = uint8(binary.NativeEndian.Uint32(data))
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0]))
+			d.To, d.Device = netip.AddrFrom4(info.Addr), int(info.Ifindex)
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+			d.To, d.Device = netip.AddrFrom16(info.Addr), int(info.Ifindex)
 		}
 		b = b[min(len(b), unix.CmsgSpace(len(data))):]
 	}

@@ -28,10 +28,14 @@ type devices struct {
 
 // device is what is known of one.
 type device struct {
-	index   int
-	until   time.Duration
-	refused atomic.Pointer[string] // why they do not; "" if they do
+	index  int
+	until  time.Duration
+	answer atomic.Pointer[deviceAnswer]
 }
+
+// deviceAnswer says why a device does not send what is not built by a socket,
+// or does so only in part: "" if it does.
+type deviceAnswer struct{ refused, uncut string }
 
 func openDevices() (*devices, error) {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -60,9 +64,8 @@ func (d *devices) close() {
 	unix.Close(d.socket)
 }
 
-// refused says why super-frames do not leave whole by a device, as of about a
-// second ago.
-func (d *devices) refused(index int, now time.Duration) string {
+// of says what leaves by a device, as of about a second ago.
+func (d *devices) of(index int, now time.Duration) *deviceAnswer {
 	one := d.known[index]
 	switch {
 	case one == nil:
@@ -76,39 +79,35 @@ func (d *devices) refused(index int, now time.Duration) string {
 		default: // busy with others
 		}
 	}
-	return *one.refused.Load()
+	return one.answer.Load()
 }
 
 func (d *devices) ask(one *device) {
 	d.asking.Lock()
 	defer d.asking.Unlock()
-	why := ""
-	if err := d.look(one.index); err != nil {
-		why = err.Error()
-	}
-	one.refused.Store(&why)
+	one.answer.Store(d.look(one.index))
 }
 
-func (d *devices) look(index int) error {
+func (d *devices) look(index int) *deviceAnswer {
 	req, _ := unix.NewIfreq("x")
 	req.SetUint32(uint32(index))
 	if err := unix.IoctlIfreq(d.socket, unix.SIOCGIFNAME, req); err != nil {
-		return fmt.Errorf("look for the underlay device: %w", err)
+		return &deviceAnswer{refused: fmt.Sprintf("look for the underlay device: %v", err)}
 	}
 	name := req.Name()
 	if err := unix.IoctlIfreq(d.socket, unix.SIOCGIFHWADDR, req); err != nil {
-		return fmt.Errorf("address of %s: %w", name, err)
+		return &deviceAnswer{refused: fmt.Sprintf("address of %s: %v", name, err)}
 	}
-	if req.Uint16() != unix.ARPHRD_ETHER {
-		return fmt.Errorf("%s is no Ethernet device", name)
+	switch {
+	case req.Uint16() != unix.ARPHRD_ETHER:
+		return &deviceAnswer{refused: name + " is no Ethernet device"}
+	case d.policies.any():
+		return &deviceAnswer{refused: "there are IPsec policies, which it would go past"}
 	}
 	if err := d.features.want(d.socket, name, tunnelFeatures...); err != nil {
-		return err
+		return &deviceAnswer{uncut: err.Error()}
 	}
-	if d.policies.any() {
-		return fmt.Errorf("there are IPsec policies, which it would go past")
-	}
-	return nil
+	return &deviceAnswer{}
 }
 
 // tunnelFeatures have a device cut super-frames inside tunnels, or carry them

@@ -49,4 +49,8 @@ type Datagram struct {
 	TOS     uint8      // outer
 	From    netip.Addr // outer source, without zone
 	IfIndex int        // device that it came in by, where From is an IPv6 link-local address; else 0
+
+	// Only after TellDestination.
+	To     netip.Addr // outer destination, without zone
+	Device int        // index of the device that it came in by
 }

@@ -92,3 +92,23 @@ func (h *outerHeader) putUDP(b, addresses []byte) {
 	binary.BigEndian.PutUint16(b[6:], sum)
 	encap.PutHeader(b[udpHeaderLen:], h.vni)
 }
+
+// Headers returns what is in front of an empty frame of a flow, from Ethernet,
+// whose addresses are not known, to VXLAN; without a UDP checksum.
+func Headers(f *Flow, via *Via, vni uint32) []byte {
+	outer := f.Outer
+	outer.NoCsum = true
+	h := outerHeader{Outer: &outer, via: via, port: f.Socket.port, vni: vni}
+	b := make([]byte, outerLen4, outerLen6)
+	etherType := uint16(etherIPv4)
+	if f.Socket.ipv6 {
+		b, etherType = b[:outerLen6], etherIPv6
+	}
+	binary.BigEndian.PutUint16(b[12:], etherType)
+	if f.Socket.ipv6 {
+		h.put6(b[encap.EtherHeaderLen:])
+	} else {
+		h.put4(b[encap.EtherHeaderLen:])
+	}
+	return b
+}

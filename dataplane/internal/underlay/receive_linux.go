@@ -37,6 +37,7 @@ type Receiver struct {
 	iovecs   [maxReceive]unix.Iovec
 	out      [maxReceive]Datagram
 	taken    int // headers that the last call wrote to
+	emptied  bool
 	wanted   int // messages to ask for: fewer when they are large
 }
 
@@ -85,6 +86,7 @@ func (r *Receiver) Receive() ([]Datagram, error) {
 	r.Calls.Add(1)
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd),
 		uintptr(unsafe.Pointer(&r.headers[0])), uintptr(r.wanted), unix.MSG_DONTWAIT, 0, 0)
+	r.emptied = errno == unix.EAGAIN || errno == 0 && int(n) < r.wanted
 	switch errno {
 	case 0:
 	case unix.EAGAIN, unix.EINTR:
@@ -99,6 +101,18 @@ func (r *Receiver) Receive() ([]Datagram, error) {
 	}
 	r.taken, r.wanted = int(n), min(maxReceive, max(1, maxReceiveBytes/largest))
 	return r.out[:n], nil
+}
+
+// Emptied reports whether the last Receive took all that there was.
+func (r *Receiver) Emptied() bool { return r.emptied }
+
+// TellDestination has Receive say where each datagram was sent to, and by which
+// device it came in.
+func (r *Receiver) TellDestination() error {
+	if r.ipv6 {
+		return unix.SetsockoptInt(r.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	}
+	return unix.SetsockoptInt(r.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }
 
 // rewind gives the room for names and control messages back to the headers that

@@ -126,3 +126,9 @@ func zoneIndex(zone string) int {
 	}
 	return 0
 }
+
+// Emptied reports nothing: the system does not say.
+func (r *Receiver) Emptied() bool { return false }
+
+// TellDestination has nothing to ask of package net.
+func (r *Receiver) TellDestination() error { return errors.ErrUnsupported }

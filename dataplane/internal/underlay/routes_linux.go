@@ -18,7 +18,7 @@ type Routes struct {
 	v6      *PathMTU // nil where there is no IPv6
 	devices *devices
 	vias    cache[route, Via]
-	refused Via // the last answer that a device spoilt
+	spoilt  Via // the last answer that a device spoilt
 }
 
 // route is what a Via is looked up by.
@@ -65,12 +65,13 @@ func (r *Routes) Of(remote, local netip.Addr, ifIndex int, now time.Duration) *V
 	if via.Refused != "" {
 		return via
 	}
-	if why := r.devices.refused(via.IfIndex, now); why != "" {
-		r.refused = *via
-		r.refused.Refused = why
-		return &r.refused
+	device := r.devices.of(via.IfIndex, now)
+	if device.refused == "" && device.uncut == "" {
+		return via
 	}
-	return via
+	r.spoilt = *via
+	r.spoilt.Refused, r.spoilt.Uncut = device.refused, device.uncut
+	return &r.spoilt
 }
 
 func (r *Routes) ask(to route) Via {

@@ -21,7 +21,7 @@ func TestRoutes(t *testing.T) {
 		edit   func(t *testing.T, h *lab.Host)
 		remote netip.Addr
 		local  netip.Addr
-		want   string // Refused, or a part of it
+		want   string // Whole, or a part of it
 	}{
 		"IPv4":        {remote: lab.PairB4.Addr()},
 		"IPv6":        {remote: lab.PairB6.Addr()},
@@ -41,7 +41,7 @@ func TestRoutes(t *testing.T) {
 			check(t, a.Do(func() (err error) { routes, err = OpenRoutes(); return err }))
 			t.Cleanup(routes.Close)
 			via := routes.Of(c.remote, c.local, 0, 0)
-			if c.want == "" && via.Refused != "" || !strings.Contains(via.Refused, c.want) {
+			if c.want == "" && via.Whole() != "" || !strings.Contains(via.Whole(), c.want) {
 				t.Errorf("%+v, want %q", via, c.want)
 			}
 		})

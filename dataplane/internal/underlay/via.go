@@ -9,6 +9,15 @@ type Via struct {
 	Source   netip.Addr // of the route, where a Flow has no Local
 	HopLimit uint8      // of the route, where a Flow has no TTL
 
-	// Refused says why super-frames do not go this way whole; "" if they do.
-	Refused string
+	// Refused says why nothing goes this way but by a socket, and Uncut why
+	// super-frames do not go whole; "" if they do.
+	Refused, Uncut string
+}
+
+// Whole says why super-frames do not go this way whole; "" if they do.
+func (v *Via) Whole() string {
+	if v.Refused != "" {
+		return v.Refused
+	}
+	return v.Uncut
 }

@@ -1,0 +1,197 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"encoding/binary"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// Offsets in struct __sk_buff (linux/bpf.h).
+const (
+	skbLen          = 0
+	skbQueueMapping = 12
+	skbVLANPresent  = 20
+	skbVLANTCI      = 24
+	skbIfIndex      = 40
+	skbData         = 76
+	skbDataEnd      = 80
+	skbGSOSize      = 176
+)
+
+// Values of linux/bpf.h.
+const (
+	next = -1 // TCX_NEXT: the packet goes its usual way
+	drop = 2  // TCX_DROP
+
+	intoDevice = 1 // BPF_F_INGRESS: as if the device had received it
+
+	roomBehindMAC = 1 // BPF_ADJ_ROOM_MAC
+
+	roomFixedGSO   = 1 << 0
+	roomEncapIPv4  = 1 << 1
+	roomEncapIPv6  = 1 << 2
+	roomEncapUDP   = 1 << 4
+	roomEncapEther = 1 << 6
+	roomDecapIPv4  = 1 << 7
+	roomDecapIPv6  = 1 << 8
+	roomL2Shift    = 56
+)
+
+// Registers that calls leave alone, and what is in them all the time.
+const (
+	rSkb   = asm.R6
+	rData  = asm.R7 // of the packet
+	rFlow  = asm.R8 // what is known of it, once it is found
+	rFirst = asm.R9 // offset of the header behind the outermost IP header
+)
+
+// Programs go to one of these labels when they leave a packet to the process.
+const (
+	toUnknown = "unknown" // not a flow's
+	toWait    = "wait"    // a flow's: the later ones have to wait for it
+)
+
+// assembler collects a program's instructions. Labels are those of jumps.
+type assembler struct {
+	list  asm.Instructions
+	label string // of the next instruction
+}
+
+func (a *assembler) add(list ...asm.Instruction) {
+	if a.label != "" {
+		list[0] = list[0].WithSymbol(a.label)
+		a.label = ""
+	}
+	a.list = append(a.list, list...)
+}
+
+// here labels the next instruction.
+func (a *assembler) here(label string) { a.label = label }
+
+// load8 and its like load from memory, and store8 and its like write to it.
+func (a *assembler) load8(dst, src asm.Register, at int16) {
+	a.add(asm.LoadMem(dst, src, at, asm.Byte))
+}
+func (a *assembler) load16(dst, src asm.Register, at int16) {
+	a.add(asm.LoadMem(dst, src, at, asm.Half))
+}
+func (a *assembler) load32(dst, src asm.Register, at int16) {
+	a.add(asm.LoadMem(dst, src, at, asm.Word))
+}
+func (a *assembler) load64(dst, src asm.Register, at int16) {
+	a.add(asm.LoadMem(dst, src, at, asm.DWord))
+}
+
+func (a *assembler) store(dst asm.Register, at int16, src asm.Register, size asm.Size) {
+	a.add(asm.StoreMem(dst, at, src, size))
+}
+
+// copy32 copies some 32-bit words of the packet to the stack.
+func (a *assembler) copy32(to, from int16, words int) {
+	for i := range int16(words) {
+		a.load32(asm.R4, rData, from+4*i)
+		a.store(asm.RFP, to+4*i, asm.R4, asm.Word)
+	}
+}
+
+// swapped turns a 16-bit word in network byte order into a number.
+func (a *assembler) swapped(r asm.Register) { a.add(asm.HostTo(asm.BE, r, asm.Half)) }
+
+// clear zeroes part of the stack, a multiple of 8 bytes.
+func (a *assembler) clear(at, size int16) {
+	a.add(asm.Mov.Imm(asm.R4, 0))
+	for i := int16(0); i < size; i += 8 {
+		a.store(asm.RFP, at+i, asm.R4, asm.DWord)
+	}
+}
+
+// need goes to unknown if the packet's first n bytes cannot be looked at.
+func (a *assembler) need(n int32) {
+	a.load32(asm.R3, rSkb, skbDataEnd)
+	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Imm(asm.R2, n), asm.JGT.Reg(asm.R2, asm.R3, toUnknown))
+}
+
+// unless goes elsewhere if a register is not as wanted.
+func (a *assembler) unless(r asm.Register, want int32, elsewhere string) {
+	a.add(asm.JNE.Imm(r, want, elsewhere))
+}
+
+// network is a 16-bit number as it is found in a packet by load16.
+func network(n uint16) int32 {
+	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)))
+}
+
+// network32 is a 32-bit number as it is found in a packet by load32.
+func network32(n uint32) int32 {
+	return int32(binary.NativeEndian.Uint32(binary.BigEndian.AppendUint32(nil, n)))
+}
+
+// find looks a key on the stack up and has what is known in rFlow, or goes to
+// unknown. Then the time is in R0, and on the stack at timeAt.
+func (a *assembler) find(m *ebpf.Map, keyAt int32, timeAt int16) {
+	a.add(asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, keyAt),
+		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, toUnknown), asm.Mov.Reg(rFlow, asm.R0),
+		asm.FnKtimeGetNs.Call())
+	a.store(asm.RFP, timeAt, asm.R0, asm.DWord)
+}
+
+// slot has the slot in dst whose offset is in the flow at offsetAt.
+func (a *assembler) slot(slots *ebpf.Map, dst asm.Register, offsetAt int16) {
+	a.load32(asm.R2, rFlow, offsetAt)
+	a.add(asm.And.Imm(asm.R2, slotMask), asm.LoadMapValue(dst, slots.FD(), 0), asm.Add.Reg(dst, asm.R2))
+}
+
+// slotMask keeps an offset inside of the slots, as far as the verifier sees.
+const slotMask = (maxSlots - 1) * slotWords * 8
+
+// holds waits if what is known does not hold any more, the time being in R0:
+// its lease is over, the link has changed, or the queue may have earlier frames
+// of the flow.
+func (a *assembler) holds(slots *ebpf.Map, queueAt int16) {
+	a.load64(asm.R4, rFlow, flowExpires)
+	a.add(asm.JGE.Reg(asm.R0, asm.R4, toWait))
+	a.slot(slots, asm.R1, flowLink)
+	a.load64(asm.R3, asm.R1, wordVersion*8)
+	a.load64(asm.R4, rFlow, flowVersion)
+	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
+	if queueAt != flowLink {
+		a.slot(slots, asm.R1, queueAt)
+	}
+	a.load64(asm.R3, asm.R1, wordDrained*8)
+	a.load64(asm.R4, rFlow, flowWaited)
+	a.add(asm.JLE.Reg(asm.R3, asm.R4, toWait))
+}
+
+// count adds a packet of size bytes, which is in a register that calls leave
+// alone or on the stack at sizeAt, to the link's figures.
+func (a *assembler) count(figures *ebpf.Map, packetsAt, keyAt, sizeAt int16, done string) {
+	a.load32(asm.R2, rFlow, flowLink)
+	a.add(asm.RSh.Imm(asm.R2, slotShift))
+	a.store(asm.RFP, keyAt, asm.R2, asm.Word)
+	a.add(asm.LoadMapPtr(asm.R1, figures.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(keyAt)),
+		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, done))
+	a.load64(asm.R1, asm.R0, packetsAt)
+	a.add(asm.Add.Imm(asm.R1, 1))
+	a.store(asm.R0, packetsAt, asm.R1, asm.DWord)
+	a.load64(asm.R1, asm.R0, packetsAt+8)
+	a.load64(asm.R2, asm.RFP, sizeAt)
+	a.add(asm.Add.Reg(asm.R1, asm.R2))
+	a.store(asm.R0, packetsAt+8, asm.R1, asm.DWord)
+	a.here(done)
+}
+
+// slotShift turns a slot's offset into its index.
+const slotShift = 6
+
+// leave ends the program, at its two labels, with the packet left to the
+// process.
+func (a *assembler) leave(timeAt int16) {
+	a.here(toWait)
+	a.load64(asm.R1, asm.RFP, timeAt)
+	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
+	a.here(toUnknown)
+	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
+}

@@ -1,0 +1,212 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"encoding/binary"
+
+	"github.com/weftnet/weft/encap"
+)
+
+// What a flow to be sent is found by, in network byte order but for the first
+// and the last word:
+//
+//	 0        4      10     16       32       48      52
+//	+--------+------+------+--------+--------+-------+-------+
+//	| device | MAC destination, source | IP source, destination | ports | proto |
+//	+--------+------+------+--------+--------+-------+-------+
+//
+// An IPv4 address is followed by zeros.
+const (
+	sendKeyLen = 56
+
+	sendKeyDevice = 0
+	sendKeyMAC    = 4
+	sendKeySrc    = 16
+	sendKeyDst    = 32
+	sendKeyPorts  = 48
+	sendKeyProto  = 52
+)
+
+// What is known of it, in the machine's byte order but for the headers. The
+// first three words are the same for both kinds of flow.
+const (
+	flowExpires = 0  // u64, a time of bpf_ktime_get_ns
+	flowWaited  = 8  // u64, when a frame was last left to the process
+	flowVersion = 16 // u64
+	flowLink    = 24 // u32, offset of the link's slot
+	flowIfIndex = 28 // u32, device to leave by
+
+	sendInner   = 32 // u32, see innerWord
+	sendMTU     = 36 // u32
+	sendCsum    = 40 // u32, sum of all 16-bit words that the UDP checksum is of and that stay the same
+	sendIPCsum  = 44 // u32, the same of the outer IPv4 header
+	sendCookie  = 48 // u64, of the network namespace
+	sendFlags   = 56 // u32
+	sendHeaders = 64 // outer headers and the inner Ethernet header, outerMax bytes
+
+	outer4   = encap.EtherHeaderLen + 20 + 8 + encap.HeaderLen + encap.EtherHeaderLen
+	outer6   = outer4 + 20
+	outerMax = 88
+
+	sendValueLen = sendHeaders + outerMax
+)
+
+const (
+	flagIPv6   = 1 // the underlay
+	flagNoCsum = 2
+	flagUneven = 4 // super-frames may be sent without a checksum where it would not be that of all segments
+)
+
+// What a received packet is found by, all in network byte order:
+//
+//	 0        16       32        36     38    40        46
+//	+--------+--------+---------+------+-----+---------+-----+
+//	| IP source, destination | VNI << 8 | port |  0  | inner MAC | 0 |
+//	+--------+--------+---------+------+-----+---------+-----+
+const (
+	receiveKeyLen = 48
+
+	receiveKeySrc  = 0
+	receiveKeyDst  = 16
+	receiveKeyVNI  = 32
+	receiveKeyPort = 36
+	receiveKeyMAC  = 40
+
+	receiveQueue    = 32 // u32, offset of the socket's slot
+	receiveWhole    = 40 // u64, when a super-frame came last; written by the program
+	receiveValueLen = 48
+)
+
+// key returns what the flow of a frame is found by, and the word that all its
+// frames have in common; false if it is none for a program.
+func (s *Send) key() (key [sendKeyLen]byte, inner uint32, ok bool) {
+	f, l := s.Frame, encap.ParseFrame(s.Frame)
+	if l.Tags > 0 || l.Fragment || l.L4 == 0 || l.L4-l.L3 != headerLen(l.Version) {
+		return key, 0, false
+	}
+	binary.NativeEndian.PutUint32(key[sendKeyDevice:], uint32(s.Device))
+	copy(key[sendKeyMAC:], f[:12])
+	copy(key[sendKeyPorts:], f[l.L4:l.L4+4])
+	binary.NativeEndian.PutUint32(key[sendKeyProto:], uint32(l.Proto))
+	ip := f[l.L3:]
+	if l.Version == 4 {
+		copy(key[sendKeySrc:], ip[12:16])
+		copy(key[sendKeyDst:], ip[16:20])
+		return key, innerWord(ip[1], ip[8], binary.BigEndian.Uint16(ip[6:])), true
+	}
+	copy(key[sendKeySrc:], ip[8:24])
+	copy(key[sendKeyDst:], ip[24:40])
+	return key, innerWord(ip[0]<<4|ip[1]>>4, ip[7], 0), true
+}
+
+func headerLen(version uint8) int {
+	if version == 6 {
+		return 40
+	}
+	return 20
+}
+
+// innerWord holds what of an inner IP header the outer one may be made from, and
+// so has to stay as it was in the flow's frames: DSCP, TTL, and the fragment bits
+// of IPv4. The ECN bits may change.
+func innerWord(tos, ttl uint8, fragment uint16) uint32 {
+	return uint32(tos&0xfc) | uint32(ttl)<<8 | uint32(fragment)<<16
+}
+
+// value returns what is known of a flow to be sent.
+func (s *Send) value(inner uint32, now, cookie uint64) (v [sendValueLen]byte) {
+	putFlow(v[:], now, s.Version, s.Link, s.IfIndex)
+	put := binary.NativeEndian.PutUint32
+	put(v[sendInner:], inner)
+	put(v[sendMTU:], uint32(s.MTU))
+	binary.NativeEndian.PutUint64(v[sendCookie:], cookie)
+	flags := uint32(0)
+	if s.NoCsum {
+		flags |= flagNoCsum
+	}
+	h := v[sendHeaders:]
+	n := copy(h, s.Outer)
+	copy(h[n:], s.Frame[:encap.EtherHeaderLen])
+	if h[encap.EtherHeaderLen]>>4 == 6 {
+		flags |= flagIPv6
+		h[15] &^= 0x30
+	} else {
+		h[15] &^= 3
+		if !s.Csum {
+			flags |= flagUneven
+		}
+	}
+	put(v[sendFlags:], flags)
+	put(v[sendCsum:], s.sum(h[:n+encap.EtherHeaderLen]))
+	put(v[sendIPCsum:], s.ipSum(h))
+	return v
+}
+
+func putFlow(v []byte, now, version uint64, link *Slot, ifIndex int) {
+	binary.NativeEndian.PutUint64(v[flowExpires:], now+uint64(Lease))
+	binary.NativeEndian.PutUint64(v[flowWaited:], now+uint64(settle))
+	binary.NativeEndian.PutUint64(v[flowVersion:], version)
+	binary.NativeEndian.PutUint32(v[flowLink:], uint32(link.offset()))
+	binary.NativeEndian.PutUint32(v[flowIfIndex:], uint32(ifIndex))
+}
+
+func (s *Slot) offset() int { return s.index * slotWords * 8 }
+
+// ipSum adds up the outer IPv4 header, and clears what the program fills in:
+// length, identification and checksum.
+func (s *Send) ipSum(h []byte) uint32 {
+	ip := h[encap.EtherHeaderLen:]
+	if ip[0]>>4 != 4 {
+		return 0
+	}
+	clear(ip[2:6])
+	clear(ip[10:12])
+	return uint32(encap.Checksum(ip[:20], 0))
+}
+
+// sum adds up what the outer UDP checksum is of, as far as it is the same for
+// all frames of the flow. What is left for the program are lengths, and of an
+// inner IPv6 header what is not an address.
+//
+// A TCP or UDP packet whose checksum is right adds up, with its pseudo-header,
+// to zero in ones' complement, and so does an IPv4 header. So nothing of the
+// payload need be known, whether its checksum is there yet or will be filled in
+// by a device.
+func (s *Send) sum(h []byte) uint32 {
+	ip := h[encap.EtherHeaderLen:]
+	addresses, udp := ip[12:20], ip[20:]
+	if ip[0]>>4 == 6 {
+		addresses, udp = ip[8:40], ip[40:]
+	}
+	clear(udp[4:8])
+	sum := uint32(encap.Checksum(addresses, 0)) + uint32(encap.Checksum(udp, 0)) + 17
+	l := encap.ParseFrame(s.Frame)
+	minus := uint32(l.Proto)
+	if l.Version == 4 {
+		minus += uint32(encap.Checksum(s.Frame[l.L3+12:l.L3+20], 0))
+	}
+	return sum + uint32(^fold(minus))
+}
+
+// fold makes 16 bits of a sum in ones' complement.
+func fold(sum uint32) uint16 {
+	sum = sum>>16 + sum&0xffff
+	return uint16(sum>>16 + sum)
+}
+
+// key returns what such packets are found by.
+func (r *Receive) key() (key [receiveKeyLen]byte) {
+	copy(key[receiveKeySrc:], r.From.AsSlice())
+	copy(key[receiveKeyDst:], r.To.AsSlice())
+	binary.BigEndian.PutUint32(key[receiveKeyVNI:], r.VNI<<8)
+	binary.BigEndian.PutUint16(key[receiveKeyPort:], r.Port)
+	copy(key[receiveKeyMAC:], r.Source[:])
+	return key
+}
+
+func (r *Receive) value(now uint64) (v [receiveValueLen]byte) {
+	putFlow(v[:], now, r.Version, r.Link, r.Device)
+	binary.NativeEndian.PutUint32(v[receiveQueue:], uint32(r.Queue.offset()))
+	return v
+}

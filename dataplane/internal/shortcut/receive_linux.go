@@ -1,0 +1,188 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// The stack of the program that receives.
+const (
+	receiveKeyAt  = -receiveKeyLen
+	receiveTimeAt = receiveKeyAt - 8
+	receiveECNAt  = receiveTimeAt - 8  // u64, of the outer header
+	receiveSizeAt = receiveECNAt - 8   // u64, bytes to count
+	receiveFigure = receiveSizeAt - 8  // u32, the key of the figures
+	receiveEther  = receiveFigure - 16 // the inner Ethernet header
+	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
+)
+
+// receiveProgram runs on what an underlay device receives.
+func (t *Table) receiveProgram() asm.Instructions {
+	a := &assembler{}
+	a.add(asm.Mov.Reg(rSkb, asm.R1))
+	a.load32(asm.R2, rSkb, skbVLANPresent)
+	a.unless(asm.R2, 0, toUnknown)
+	a.load32(rData, rSkb, skbData)
+	a.need(int32(etherLen) + 20)
+	a.clear(receiveKeyAt, receiveKeyLen)
+	a.load16(asm.R4, rData, 12)
+	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "outer4"))
+	a.unless(asm.R4, network(0x86dd), toUnknown)
+	outer6Headers(a)
+	outer4Headers(a)
+	a.here("found")
+	a.find(t.receives, receiveKeyAt, receiveTimeAt)
+	a.holds(t.slots, receiveQueue)
+	a.load64(asm.R3, asm.RFP, receiveECNAt)
+	a.add(asm.And.Imm(asm.R3, 1))
+	a.unless(asm.R3, 0, toWait) // ECT(1) or CE: goes into the inner header (RFC 6040 §4.2)
+	t.innerPacket(a)
+	t.receiveIn(a)
+	a.leave(receiveTimeAt)
+	return a.list
+}
+
+// innerMin is what has to be there behind the outer IP header: UDP, VXLAN, the
+// inner Ethernet header and the least inner IP header.
+const innerMin = udpAndVXLAN + 14 + 20
+
+func outer4Headers(a *assembler) {
+	a.here("outer4")
+	a.need(int32(etherLen) + 20 + innerMin)
+	a.load8(asm.R4, rData, etherLen)
+	a.unless(asm.R4, 0x45, toUnknown)
+	a.load16(asm.R4, rData, etherLen+6)
+	a.add(asm.And.Imm(asm.R4, network(0x3fff)))
+	a.unless(asm.R4, 0, toUnknown)
+	a.load8(asm.R4, rData, etherLen+9)
+	a.unless(asm.R4, 17, toUnknown)
+	a.load8(asm.R5, rData, etherLen+1)
+	a.store(asm.RFP, receiveECNAt, asm.R5, asm.DWord)
+	a.copy32(receiveKeyAt+receiveKeySrc, etherLen+12, 1)
+	a.copy32(receiveKeyAt+receiveKeyDst, etherLen+16, 1)
+	vxlanHeaders(a, etherLen+20)
+}
+
+func outer6Headers(a *assembler) {
+	a.need(int32(etherLen) + 40 + innerMin)
+	a.load8(asm.R4, rData, etherLen)
+	a.add(asm.RSh.Imm(asm.R4, 4))
+	a.unless(asm.R4, 6, toUnknown)
+	a.load8(asm.R4, rData, etherLen+6)
+	a.unless(asm.R4, 17, toUnknown)
+	a.load8(asm.R5, rData, etherLen+1)
+	a.add(asm.RSh.Imm(asm.R5, 4))
+	a.store(asm.RFP, receiveECNAt, asm.R5, asm.DWord)
+	a.copy32(receiveKeyAt+receiveKeySrc, etherLen+8, 8)
+	vxlanHeaders(a, etherLen+40)
+	a.add(asm.Ja.Label("found"))
+}
+
+// vxlanHeaders reads what is at udp and behind: all bits of the VXLAN header
+// but the VNI are as they have to be (RFC 7348 §5), or the process looks at it.
+func vxlanHeaders(a *assembler, udp int16) {
+	a.load16(asm.R4, rData, udp+2)
+	a.store(asm.RFP, receiveKeyAt+receiveKeyPort, asm.R4, asm.Half)
+	a.load32(asm.R4, rData, udp+8)
+	a.unless(asm.R4, network32(0x08000000), toUnknown)
+	a.load8(asm.R4, rData, udp+15)
+	a.unless(asm.R4, 0, toUnknown)
+	a.copy32(receiveKeyAt+receiveKeyVNI, udp+12, 1)
+	a.copy32(receiveKeyAt+receiveKeyMAC, udp+22, 1)
+	a.load16(asm.R4, rData, udp+26)
+	a.store(asm.RFP, receiveKeyAt+receiveKeyMAC+4, asm.R4, asm.Half)
+	a.add(asm.Mov.Imm(rFirst, int32(udp)))
+}
+
+// innerPacket waits unless the inner packet is one of IP that fills the outer
+// one. So a run of datagrams that UDP_GRO has joined is left to the process,
+// which can take it apart; a super-frame that the sender left whole is not.
+func (t *Table) innerPacket(a *assembler) {
+	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst))
+	for i := int16(0); i < 12; i += 4 {
+		a.load32(asm.R4, asm.R2, udpAndVXLAN+i)
+		a.store(asm.RFP, receiveEther+i, asm.R4, asm.Word)
+	}
+	a.load16(asm.R4, asm.R2, udpAndVXLAN+12)
+	a.store(asm.RFP, receiveEther+12, asm.R4, asm.Half)
+	a.load8(asm.R3, asm.R2, udpAndVXLAN+14)
+	a.add(asm.RSh.Imm(asm.R3, 4))
+	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "inner4"))
+	a.unless(asm.R4, network(0x86dd), toWait)
+	a.unless(asm.R3, 6, toWait)
+	a.load8(asm.R5, asm.R2, udpAndVXLAN+14+6)
+	a.load16(asm.R4, asm.R2, udpAndVXLAN+14+4)
+	a.swapped(asm.R4)
+	a.add(asm.Add.Imm(asm.R4, 40), asm.Ja.Label("length"))
+
+	a.here("inner4")
+	a.unless(asm.R3, 4, toWait)
+	a.load8(asm.R5, asm.R2, udpAndVXLAN+14+9)
+	a.load16(asm.R4, asm.R2, udpAndVXLAN+14+2)
+	a.swapped(asm.R4)
+
+	a.here("length")
+	a.store(asm.RFP, receiveSizeAt, asm.R4, asm.DWord)
+	a.add(asm.Add.Reg(asm.R4, rFirst), asm.Add.Imm(asm.R4, udpAndVXLAN+14))
+	a.load32(asm.R3, rSkb, skbLen)
+	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
+	t.join(a)
+}
+
+// join decides whether the packet, whose protocol is in R5, is to be joined
+// with others.
+func (t *Table) join(a *assembler) {
+	a.clear(receiveJoin, 8)
+	a.load32(asm.R3, rSkb, skbGSOSize)
+	a.add(asm.JEq.Imm(asm.R3, 0, "single"))
+	a.unless(asm.R5, 6, toWait)
+	a.load64(asm.R1, asm.RFP, receiveTimeAt)
+	a.store(rFlow, receiveWhole, asm.R1, asm.DWord)
+	a.add(asm.Ja.Label("whole"))
+
+	// A TCP segment that is worth it is joined with others, but not where the
+	// wire carries super-frames: they are joined already, and must not be
+	// overtaken by, or overtake, what lies between them.
+	a.here("single")
+	a.unless(asm.R5, 6, "whole")
+	a.load64(asm.R1, asm.RFP, receiveSizeAt)
+	a.add(asm.JLE.Imm(asm.R1, joinMin, "whole"))
+	a.load64(asm.R1, asm.RFP, receiveTimeAt)
+	a.load64(asm.R2, rFlow, receiveWhole)
+	a.add(asm.Sub.Reg(asm.R1, asm.R2), asm.JLT.Imm(asm.R1, int32(wholeFor), "whole"))
+	a.slot(t.slots, asm.R1, flowLink)
+	a.load64(asm.R1, asm.R1, wordJoiner*8)
+	a.store(asm.RFP, receiveJoin, asm.R1, asm.DWord)
+	a.here("whole")
+}
+
+const (
+	joinMin  = 80          // bytes of IP packet that an acknowledgement alone does not have
+	wholeFor = time.Second // a super-frame's station is taken to send more of them
+)
+
+// receiveIn takes the outer headers off and gives the frame to the TAP device.
+func (t *Table) receiveIn(a *assembler) {
+	a.add(asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv4, asm.DWord))
+	a.load16(asm.R3, asm.RFP, receiveEther+12)
+	a.add(asm.JEq.Imm(asm.R3, network(0x0800), "decap"), asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv6, asm.DWord))
+	a.here("decap")
+	a.add(asm.Mov.Imm(asm.R2, -udpAndVXLAN), asm.Sub.Reg(asm.R2, rFirst), asm.Mov.Reg(asm.R1, rSkb),
+		asm.Mov.Imm(asm.R3, roomBehindMAC), asm.FnSkbAdjustRoom.Call())
+	a.unless(asm.R0, 0, toWait)
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther),
+		asm.Mov.Imm(asm.R4, 14), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
+	a.count(t.figures, 16, receiveFigure, receiveSizeAt, "counted")
+	a.load64(asm.R1, asm.RFP, receiveJoin)
+	a.add(asm.JEq.Imm(asm.R1, 0, "straight"))
+	a.load32(asm.R3, rFlow, flowLink)
+	a.add(asm.RSh.Imm(asm.R3, slotShift), asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, network(0x8100)), asm.FnSkbVlanPush.Call())
+	a.load64(asm.R1, asm.RFP, receiveJoin)
+	a.add(asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
+	a.here("straight")
+	a.load32(asm.R1, rFlow, flowIfIndex)
+	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
+}

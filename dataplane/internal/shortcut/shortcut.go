@@ -1,0 +1,90 @@
+// Package shortcut has the kernel carry flows by itself once weft has carried
+// their first frames: a program on what a TAP device sends puts the outer
+// headers around a frame and gives it to the underlay device, another one on
+// what the underlay device receives takes them off and gives the frame to the
+// TAP device. Nothing is copied and no process is woken.
+//
+// The programs decide nothing. They know the flows that were told to them, each
+// with headers ready to be sent, and leave everything else, and everything
+// unusual in those flows, to the process, which does what it always does. What
+// they were told holds for a moment (Lease) and not at all after the first
+// change of its link; then a frame has to make the whole way again, through the
+// FDB, the routes and the firewall.
+//
+// TCP segments that arrive one by one make a detour, through a pair of devices
+// in which the kernel joins them to super-frames (see joiner).
+//
+// A flow's frames are not reordered. While any that the process has not yet
+// sent may be queued to it, it gets the later ones too: each flow knows when a
+// frame was last left to the process, and each queue since when it is known to
+// have been empty.
+package shortcut
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/weftnet/weft/routetable"
+)
+
+// Lease is how long a program goes by what it was told.
+const Lease = time.Second
+
+// settle is how long after it was told of a flow a program waits for the queue
+// to be empty: by then no frame can be under way that it saw before.
+const settle = time.Millisecond
+
+// Slot is memory that programs read and the process writes: of a link, or of a
+// socket that it receives by.
+type Slot struct {
+	index int
+	words *[slotWords]atomic.Uint64
+}
+
+const (
+	slotWords   = 8
+	wordVersion = 0
+	wordDrained = 1
+	wordDevice  = 2 // index of the link's TAP device
+	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
+)
+
+// Changes counts the changes of a link: whoever changes what its frames meet
+// adds one, and flows that were told before are the process's again.
+func (s *Slot) Changes() *atomic.Uint64 { return &s.words[wordVersion] }
+
+// Drained notes that all that came into the queue before at, a time of Now, has
+// been sent on.
+func (s *Slot) Drained(at uint64) { s.words[wordDrained].Store(at) }
+
+// Figures are what programs have carried of a link.
+type Figures struct{ TxPackets, TxBytes, RxPackets, RxBytes uint64 }
+
+// Send is a flow that leaves by a TAP device.
+type Send struct {
+	Frame   []byte // one of its frames: Ethernet, IPv4 without options or IPv6, then TCP or UDP
+	Device  int    // index of the TAP device
+	Link    *Slot
+	Version uint64 // of Link.Changes, from before the flow's remote was looked up
+
+	// Around it.
+	Outer   []byte // headers from Ethernet to VXLAN, as for an empty frame, and with the ECN bits of the frame
+	NoCsum  bool   // the UDP checksum is zero
+	Csum    bool   // it never is
+	MTU     int    // of the path, in bytes of outer IP packet
+	IfIndex int    // of the underlay device
+}
+
+// Receive is what comes from one station behind a VTEP.
+type Receive struct {
+	From, To netip.Addr // of the outer packet
+	Port     uint16     // UDP destination port
+	VNI      uint32
+	Source   routetable.MAC // of the inner frame
+
+	Device  int // index of the TAP device
+	Link    *Slot
+	Version uint64 // of Link.Changes, from before a frame was looked at
+	Queue   *Slot  // of the socket
+}

@@ -1,0 +1,238 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Table is the flows of one network namespace, and the programs that carry
+// them. Any number of goroutines may use it at once.
+type Table struct {
+	sends, receives, slots, figures *ebpf.Map
+	send, receive                   *ebpf.Program
+	memory                          []byte // of slots
+	cookie                          uint64 // of the namespace
+	joiner                          joiner
+
+	mu       sync.Mutex
+	used     [maxSlots / 64]uint64 // slots that are taken
+	attached map[int]link.Link     // of the program that receives, by device
+}
+
+const (
+	maxSlots = 1024 // of links and sockets
+	maxFlows = 8192 // of each kind; the one that was used least makes room
+)
+
+// Open makes the table of the calling thread's network namespace. It wants
+// CAP_BPF (or CAP_SYS_ADMIN) and CAP_NET_ADMIN, and those in the first user
+// namespace. The error says what the system lacks.
+func Open() (*Table, error) {
+	t := &Table{attached: map[int]link.Link{}}
+	for _, step := range []func() error{t.askCookie, t.makeMaps, t.mapMemory, t.load, t.openJoiner} {
+		if err := step(); err != nil {
+			t.Close()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// askCookie gets the namespace's cookie, by a socket in it (Linux 5.14).
+func (t *Table) askCookie() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	t.cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return fmt.Errorf("SO_NETNS_COOKIE: %w", err)
+	}
+	return nil
+}
+
+func (t *Table) makeMaps() error {
+	for _, m := range []struct {
+		to                  **ebpf.Map
+		name                string
+		kind                ebpf.MapType
+		key, value, entries uint32
+		flags               uint32
+	}{
+		{&t.sends, "weft_send", ebpf.LRUHash, sendKeyLen, sendValueLen, maxFlows, 0},
+		{&t.receives, "weft_receive", ebpf.LRUHash, receiveKeyLen, receiveValueLen, maxFlows, 0},
+		{&t.slots, "weft_slots", ebpf.Array, 4, maxSlots * slotWords * 8, 1, unix.BPF_F_MMAPABLE},
+		{&t.figures, "weft_figures", ebpf.PerCPUArray, 4, uint32(unsafe.Sizeof(Figures{})), maxSlots, 0},
+	} {
+		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: m.name, Type: m.kind, KeySize: m.key, ValueSize: m.value, MaxEntries: m.entries, Flags: m.flags})
+		if err != nil {
+			return explain("create a BPF map", err)
+		}
+		*m.to = made
+	}
+	return nil
+}
+
+// mapMemory maps the slots, so that writing to one is no system call.
+func (t *Table) mapMemory() (err error) {
+	t.memory, err = unix.Mmap(t.slots.FD(), 0, maxSlots*slotWords*8, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map a BPF array: %w", err)
+	}
+	return nil
+}
+
+func (t *Table) load() error {
+	for _, p := range []struct {
+		to   **ebpf.Program
+		name string
+		list asm.Instructions
+	}{{&t.send, "weft_send", t.sendProgram()}, {&t.receive, "weft_receive", t.receiveProgram()}} {
+		made, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: p.name, Type: ebpf.SchedCLS, Instructions: p.list})
+		if err != nil {
+			return explain("load a BPF program", err)
+		}
+		*p.to = made
+	}
+	return nil
+}
+
+func (t *Table) openJoiner() error { return t.joiner.open(t) }
+
+func explain(what string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		// What the library says beside it is about kernels before 5.11.
+		return fmt.Errorf("%s: not permitted: CAP_BPF is needed, outside of user namespaces", what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Close takes the programs off. No Slot may be used any more.
+func (t *Table) Close() {
+	for _, l := range t.attached {
+		l.Close()
+	}
+	t.joiner.close()
+	for _, p := range []*ebpf.Program{t.send, t.receive} {
+		if p != nil {
+			p.Close()
+		}
+	}
+	for _, m := range []*ebpf.Map{t.sends, t.receives, t.slots, t.figures} {
+		if m != nil {
+			m.Close()
+		}
+	}
+	if t.memory != nil {
+		_ = unix.Munmap(t.memory)
+	}
+}
+
+// Slot takes a slot, or returns nil when there is none left.
+func (t *Table) Slot() *Slot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.used {
+		if free := bits.TrailingZeros64(^t.used[i]); free < 64 {
+			t.used[i] |= 1 << free
+			s := &Slot{index: 64*i + free}
+			s.words = (*[slotWords]atomic.Uint64)(unsafe.Pointer(&t.memory[s.offset()]))
+			return s
+		}
+	}
+	return nil
+}
+
+// Free gives a slot back. Flows that name it do not hold any more.
+func (t *Table) Free(s *Slot) {
+	s.Changes().Add(1)
+	s.Drained(0)
+	_ = t.figures.Put(uint32(s.index), make([]Figures, ebpf.MustPossibleCPU()))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.used[s.index/64] &^= 1 << (s.index % 64)
+}
+
+// Figures returns what has been carried of a link.
+func (t *Table) Figures(s *Slot) (sum Figures) {
+	var each []Figures
+	if t.figures.Lookup(uint32(s.index), &each) != nil {
+		return sum
+	}
+	for _, f := range each {
+		sum.TxPackets += f.TxPackets
+		sum.TxBytes += f.TxBytes
+		sum.RxPackets += f.RxPackets
+		sum.RxBytes += f.RxBytes
+	}
+	return sum
+}
+
+// Now is the time that programs go by: CLOCK_MONOTONIC in nanoseconds.
+func Now() uint64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return uint64(now.Nano())
+}
+
+// SendBy has a TAP device's frames go through the program from now on, until
+// the result is closed or the device is gone (tcx, Linux 6.6).
+func (t *Table) SendBy(device int) (io.Closer, error) {
+	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.send, Attach: ebpf.AttachTCXEgress})
+	if err != nil {
+		return nil, fmt.Errorf("attach a BPF program: %w", err)
+	}
+	return l, nil
+}
+
+// ReceiveBy does so with what an underlay device receives, until the table is
+// closed.
+func (t *Table) ReceiveBy(device int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.attached[device] != nil {
+		return nil
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.receive, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		return fmt.Errorf("attach a BPF program: %w", err)
+	}
+	t.attached[device] = l
+	return nil
+}
+
+// Send tells the program of a flow. It reports whether it is one for it.
+func (t *Table) Send(s *Send) bool {
+	key, inner, ok := s.key()
+	if !ok {
+		return false
+	}
+	value := s.value(inner, Now(), t.cookie)
+	return t.sends.Put(&key, &value) == nil
+}
+
+// Receive tells the program of a station.
+func (t *Table) Receive(r *Receive) bool {
+	r.Link.words[wordDevice].Store(uint64(r.Device))
+	r.Link.words[wordJoiner].Store(uint64(t.joiner.in))
+	key, value := r.key(), r.value(Now())
+	var before [receiveValueLen]byte
+	if t.receives.Lookup(&key, &before) == nil {
+		copy(value[receiveWhole:], before[receiveWhole:])
+	}
+	return t.receives.Put(&key, &value) == nil
+}

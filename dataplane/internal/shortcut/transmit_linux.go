@@ -1,0 +1,297 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/weftnet/weft/encap"
+)
+
+// The stack of the program that sends.
+const (
+	sendKeyAt    = -sendKeyLen
+	sendTimeAt   = sendKeyAt - 8
+	sendInnerAt  = sendTimeAt - 8   // u32, see innerWord
+	sendECNAt    = sendInnerAt + 4  // u32, the ECN bits that innerWord leaves out
+	sendSizeAt   = sendInnerAt - 8  // u64, bytes to count
+	sendSegAt    = sendSizeAt - 8   // u64, bytes of the frame, or of each of its segments
+	sendSumAt    = sendSegAt - 8    // u64, what the inner header adds to the UDP checksum
+	sendIDAt     = sendSumAt - 8    // u64, random
+	sendUnevenAt = sendIDAt - 8     // u64, not 0 if the segments are not all of one length
+	sendFigure   = sendUnevenAt - 8 // u32, the key of the figures
+	sendBuffer   = sendFigure - outerMax
+
+	etherLen = int16(encap.EtherHeaderLen)
+	tcpMin   = 20    // bytes
+	maxSuper = 65000 // bytes of a frame with which every length field can say what there is
+)
+
+// sendProgram runs on what a TAP device sends.
+func (t *Table) sendProgram() asm.Instructions {
+	a := &assembler{}
+	a.add(asm.Mov.Reg(rSkb, asm.R1))
+	a.load32(asm.R2, rSkb, skbVLANPresent)
+	a.unless(asm.R2, 0, toUnknown)
+	a.load32(rData, rSkb, skbData)
+	a.need(int32(etherLen) + 20 + tcpMin)
+	a.clear(sendKeyAt, sendKeyLen)
+	a.clear(sendUnevenAt, 8)
+	a.load32(asm.R4, rSkb, skbIfIndex)
+	a.store(asm.RFP, sendKeyAt+sendKeyDevice, asm.R4, asm.Word)
+	a.copy32(sendKeyAt+sendKeyMAC, 0, 3)
+	a.load16(asm.R4, rData, 12)
+	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "inner4"))
+	a.unless(asm.R4, network(0x86dd), toUnknown)
+	t.sendInner6(a)
+	t.sendInner4(a)
+	a.here("inner")
+	a.find(t.sends, sendKeyAt, sendTimeAt)
+	a.holds(t.slots, flowLink)
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.FnGetNetnsCookie.Call())
+	a.load64(asm.R4, rFlow, sendCookie)
+	a.add(asm.JNE.Reg(asm.R0, asm.R4, toWait))
+	a.load32(asm.R3, asm.RFP, sendInnerAt)
+	a.load32(asm.R4, rFlow, sendInner)
+	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
+	sendSize(a)
+	sendHeader(a)
+	t.sendOut(a)
+	a.leave(sendTimeAt)
+	return a.list
+}
+
+// sendInner4 reads an inner IPv4 header.
+func (t *Table) sendInner4(a *assembler) {
+	a.here("inner4")
+	a.load8(asm.R4, rData, etherLen)
+	a.unless(asm.R4, 0x45, toUnknown)
+	a.load16(asm.R5, rData, etherLen+6)
+	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.And.Imm(asm.R4, network(0x3fff)))
+	a.unless(asm.R4, 0, toUnknown)
+	a.swapped(asm.R5) // fragment bits
+	a.add(asm.LSh.Imm(asm.R5, 16))
+	a.load8(asm.R4, rData, etherLen+8) // TTL
+	a.add(asm.LSh.Imm(asm.R4, 8), asm.Or.Reg(asm.R5, asm.R4))
+	a.load8(asm.R4, rData, etherLen+1) // TOS
+	a.sendTOS()
+	a.load8(asm.R4, rData, etherLen+9)
+	a.store(asm.RFP, sendKeyAt+sendKeyProto, asm.R4, asm.Word)
+	a.copy32(sendKeyAt+sendKeySrc, etherLen+12, 1)
+	a.copy32(sendKeyAt+sendKeyDst, etherLen+16, 1)
+	a.copy32(sendKeyAt+sendKeyPorts, etherLen+20, 1)
+	a.load16(asm.R4, rData, etherLen+2)
+	a.swapped(asm.R4)
+	a.add(asm.Add.Imm(asm.R4, int32(etherLen)))
+	a.wholePacket()
+	a.clear(sendSumAt, 8)
+	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+20))
+}
+
+// sendInner6 reads an inner IPv6 header, and goes on behind sendInner4.
+func (t *Table) sendInner6(a *assembler) {
+	a.need(int32(etherLen) + 40 + tcpMin)
+	a.load16(asm.R5, rData, etherLen)
+	a.swapped(asm.R5)
+	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.RSh.Imm(asm.R4, 12))
+	a.unless(asm.R4, 6, toUnknown)
+	// What of the header is no address and no length is summed up here.
+	a.load16(asm.R3, rData, etherLen+2)
+	a.swapped(asm.R3)
+	a.add(asm.Add.Reg(asm.R3, asm.R5))
+	a.load16(asm.R4, rData, etherLen+6)
+	a.swapped(asm.R4)
+	a.add(asm.Add.Reg(asm.R3, asm.R4))
+	a.store(asm.RFP, sendSumAt, asm.R3, asm.DWord)
+	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.RSh.Imm(asm.R4, 4), asm.And.Imm(asm.R4, 0xff)) // traffic class
+	a.load8(asm.R5, rData, etherLen+7)                                                    // hop limit
+	a.add(asm.LSh.Imm(asm.R5, 8))
+	a.sendTOS()
+	a.load8(asm.R4, rData, etherLen+6)
+	a.store(asm.RFP, sendKeyAt+sendKeyProto, asm.R4, asm.Word)
+	a.copy32(sendKeyAt+sendKeySrc, etherLen+8, 8)
+	a.copy32(sendKeyAt+sendKeyPorts, etherLen+40, 1)
+	a.load16(asm.R4, rData, etherLen+4)
+	a.swapped(asm.R4)
+	a.add(asm.Add.Imm(asm.R4, int32(etherLen)+40))
+	a.wholePacket()
+	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+40), asm.Ja.Label("inner"))
+}
+
+// sendTOS completes the inner word in R5 with the TOS in R4, and stores both.
+func (a *assembler) sendTOS() {
+	a.add(asm.Mov.Reg(asm.R3, asm.R4), asm.And.Imm(asm.R3, 3))
+	a.store(asm.RFP, sendECNAt, asm.R3, asm.Word)
+	a.add(asm.And.Imm(asm.R4, 0xfc), asm.Or.Reg(asm.R5, asm.R4))
+	a.store(asm.RFP, sendInnerAt, asm.R5, asm.Word)
+}
+
+// wholePacket goes to unknown unless R4 is the frame's length: there is nothing
+// behind the IP packet.
+func (a *assembler) wholePacket() {
+	a.load32(asm.R3, rSkb, skbLen)
+	a.add(asm.JNE.Reg(asm.R3, asm.R4, toUnknown))
+}
+
+// sendSize finds out how long the frame's segments are, if it is a super-frame.
+//
+// The outer checksum in its headers is copied to all of them, so it can only be
+// right for segments of one length (see Send.sum). Where the last one is
+// shorter, they are sent without (RFC 7348 §5), if that may be.
+func sendSize(a *assembler) {
+	a.load32(asm.R1, rSkb, skbLen)
+	a.add(asm.JGT.Imm(asm.R1, maxSuper, toWait))
+	a.add(asm.Mov.Reg(asm.R2, asm.R1), asm.Sub.Imm(asm.R2, int32(etherLen)))
+	a.store(asm.RFP, sendSizeAt, asm.R2, asm.DWord)
+	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst)) // TCP or UDP
+	a.load32(asm.R3, rSkb, skbGSOSize)
+	a.load32(asm.R4, asm.RFP, sendKeyAt+sendKeyProto)
+	a.add(asm.JEq.Imm(asm.R4, 6, "tcp"))
+	a.unless(asm.R4, 17, toWait)
+	a.unless(asm.R3, 0, toWait) // many datagrams in one
+	a.load16(asm.R5, asm.R2, 6)
+	a.add(asm.JEq.Imm(asm.R5, 0, toWait), asm.Ja.Label("sized")) // without a checksum
+
+	a.here("tcp")
+	a.load8(asm.R5, asm.R2, 13)
+	a.add(asm.And.Imm(asm.R5, 0x80))
+	a.unless(asm.R5, 0, toWait) // CWR: to be told once
+	a.add(asm.JEq.Imm(asm.R3, 0, "sized"))
+	a.load8(asm.R5, asm.R2, 12)
+	a.add(asm.RSh.Imm(asm.R5, 4), asm.LSh.Imm(asm.R5, 2), asm.Add.Reg(asm.R5, rFirst)) // bytes of headers
+	a.add(asm.JGE.Reg(asm.R5, asm.R1, toWait))
+	a.add(asm.Sub.Reg(asm.R1, asm.R5), asm.Mod.Reg32(asm.R1, asm.R3), asm.JEq.Imm(asm.R1, 0, "even"))
+	a.load32(asm.R4, rFlow, sendFlags)
+	a.add(asm.And.Imm(asm.R4, flagUneven), asm.JEq.Imm(asm.R4, 0, toWait))
+	a.store(asm.RFP, sendUnevenAt, asm.R4, asm.DWord)
+	a.here("even")
+	a.add(asm.Mov.Reg(asm.R1, asm.R5), asm.Add.Reg(asm.R1, asm.R3))
+
+	a.here("sized")
+	a.store(asm.RFP, sendSegAt, asm.R1, asm.DWord)
+	a.load32(asm.R2, rFlow, sendMTU)
+	a.load32(asm.R3, rFlow, sendFlags)
+	a.add(asm.And.Imm(asm.R3, flagIPv6), asm.Mul.Imm(asm.R3, 20), asm.Add.Reg(asm.R1, asm.R3), asm.Add.Imm(asm.R1, outer4-2*int32(etherLen)),
+		asm.JGT.Reg(asm.R1, asm.R2, toWait))
+}
+
+// sendHeader has the headers on the stack, and goes to encap4 or encap6.
+func sendHeader(a *assembler) {
+	a.add(asm.FnGetPrandomU32.Call())
+	a.store(asm.RFP, sendIDAt, asm.R0, asm.DWord)
+	for i := int16(0); i < outerMax; i += 8 {
+		a.load64(asm.R4, rFlow, sendHeaders+i)
+		a.store(asm.RFP, sendBuffer+i, asm.R4, asm.DWord)
+	}
+	sendChecksum(a)
+	a.load32(asm.R3, asm.RFP, sendECNAt)
+	a.unless(asm.R3, 3, "ecn") // RFC 6040 §4.1, as Linux does it: CE becomes ECT(0)
+	a.add(asm.Mov.Imm(asm.R3, 2))
+	a.here("ecn")
+	a.load32(asm.R1, rSkb, skbLen)
+	a.load32(asm.R2, rFlow, sendFlags)
+	a.add(asm.And.Imm(asm.R2, flagIPv6))
+	a.unless(asm.R2, 0, "outer6")
+	outerIPv4(a)
+	a.add(asm.Ja.Label("encap4"))
+	a.here("outer6")
+	outerIPv6(a)
+	a.add(asm.Ja.Label("encap6"))
+}
+
+// sendChecksum has the UDP checksum in R5, in network byte order.
+func sendChecksum(a *assembler) {
+	a.load32(asm.R5, rFlow, sendCsum)
+	a.load64(asm.R1, asm.RFP, sendSegAt)
+	a.add(asm.Add.Reg(asm.R5, asm.R1), asm.Add.Reg(asm.R5, asm.R1), asm.Add.Imm(asm.R5, 2*udpAndVXLAN))
+	a.load64(asm.R2, asm.RFP, sendSumAt)
+	a.add(asm.Add.Reg(asm.R5, asm.R2))
+	a.add(asm.JNE.Imm(rFirst, int32(etherLen)+20, "fold")) // IPv6: its header and the pseudo-header have the same length
+	a.add(asm.Sub.Reg(asm.R1, rFirst), asm.Xor.Imm(asm.R1, 0xffff), asm.Add.Reg(asm.R5, asm.R1))
+	a.here("fold")
+	a.fold(asm.R5, asm.R1)
+	a.add(asm.Xor.Imm(asm.R5, 0xffff))
+	a.unless(asm.R5, 0, "checksum")
+	a.add(asm.Mov.Imm(asm.R5, 0xffff)) // RFC 768: 0 is for none
+	a.here("checksum")
+	a.load32(asm.R1, rFlow, sendFlags)
+	a.load64(asm.R2, asm.RFP, sendUnevenAt)
+	a.add(asm.And.Imm(asm.R1, flagNoCsum), asm.Or.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, "summed"), asm.Mov.Imm(asm.R5, 0))
+	a.here("summed")
+	a.swapped(asm.R5)
+}
+
+// fold makes 16 bits of a sum in ones' complement.
+func (a *assembler) fold(sum, scratch asm.Register) {
+	for range 2 {
+		a.add(asm.Mov.Reg(scratch, sum), asm.RSh.Imm(scratch, 16), asm.And.Imm(sum, 0xffff), asm.Add.Reg(sum, scratch))
+	}
+}
+
+// udpAndVXLAN is what lies between outer IP and the frame, in bytes.
+const udpAndVXLAN = 8 + encap.HeaderLen
+
+// outerIPv4 completes the headers over IPv4. The frame's length is in R1, its
+// ECN bits in R3, the UDP checksum in R5.
+func outerIPv4(a *assembler) {
+	const ip, udp = sendBuffer + etherLen, sendBuffer + etherLen + 20
+	a.store(asm.RFP, udp+6, asm.R5, asm.Half)
+	a.add(asm.Add.Imm(asm.R1, udpAndVXLAN))
+	a.add(asm.Mov.Reg(asm.R2, asm.R1))
+	a.swapped(asm.R2)
+	a.store(asm.RFP, udp+4, asm.R2, asm.Half)
+	a.add(asm.Add.Imm(asm.R1, 20))
+	a.load32(asm.R5, rFlow, sendIPCsum)
+	a.add(asm.Add.Reg(asm.R5, asm.R1), asm.Add.Reg(asm.R5, asm.R3))
+	a.swapped(asm.R1)
+	a.store(asm.RFP, ip+2, asm.R1, asm.Half)
+	a.load16(asm.R2, asm.RFP, sendIDAt)
+	a.store(asm.RFP, ip+4, asm.R2, asm.Half)
+	a.swapped(asm.R2)
+	a.add(asm.Add.Reg(asm.R5, asm.R2))
+	a.fold(asm.R5, asm.R1)
+	a.add(asm.Xor.Imm(asm.R5, 0xffff))
+	a.swapped(asm.R5)
+	a.store(asm.RFP, ip+10, asm.R5, asm.Half)
+	a.load8(asm.R4, asm.RFP, ip+1)
+	a.add(asm.Or.Reg(asm.R4, asm.R3))
+	a.store(asm.RFP, ip+1, asm.R4, asm.Byte)
+}
+
+// outerIPv6 does so over IPv6.
+func outerIPv6(a *assembler) {
+	const ip, udp = sendBuffer + etherLen, sendBuffer + etherLen + 40
+	a.store(asm.RFP, udp+6, asm.R5, asm.Half)
+	a.add(asm.Add.Imm(asm.R1, udpAndVXLAN))
+	a.swapped(asm.R1)
+	a.store(asm.RFP, udp+4, asm.R1, asm.Half)
+	a.store(asm.RFP, ip+4, asm.R1, asm.Half)
+	a.load8(asm.R4, asm.RFP, ip+1)
+	a.add(asm.LSh.Imm(asm.R3, 4), asm.Or.Reg(asm.R4, asm.R3))
+	a.store(asm.RFP, ip+1, asm.R4, asm.Byte)
+}
+
+// sendOut makes room, writes the headers, and gives the packet to the underlay
+// device. Its queue there must not be chosen by that of the TAP device: with 0
+// it is chosen as for what the process sends by a socket, so that a flow's
+// packets of both kinds stay in one queue and in order.
+func (t *Table) sendOut(a *assembler) {
+	const flags = roomFixedGSO | roomEncapUDP | roomEncapEther | int64(etherLen)<<roomL2Shift
+	put := func(headers int32, family int64) {
+		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, headers-int32(etherLen)), asm.Mov.Imm(asm.R3, roomBehindMAC),
+			asm.LoadImm(asm.R4, flags|family, asm.DWord), asm.FnSkbAdjustRoom.Call())
+		a.unless(asm.R0, 0, toWait)
+		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, sendBuffer),
+			asm.Mov.Imm(asm.R4, headers), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
+	}
+	a.here("encap4")
+	put(outer4, roomEncapIPv4)
+	a.add(asm.Ja.Label("out"))
+	a.here("encap6")
+	put(outer6, roomEncapIPv6)
+	a.here("out")
+	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
+	a.count(t.figures, 0, sendFigure, sendSizeAt, "counted")
+	a.load32(asm.R1, rFlow, flowIfIndex)
+	a.add(asm.Mov.Imm(asm.R2, 0), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0), asm.FnRedirectNeigh.Call(), asm.Return())
+}

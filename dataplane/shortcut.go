@@ -1,0 +1,228 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"io"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/encap"
+	"github.com/weftnet/weft/routetable"
+)
+
+// shortcuts is the table of the flows that the kernel carries by itself, of one
+// namespace. It is there as long as a port is that has a link with offloads.
+type shortcuts struct {
+	table *shortcut.Table // nil without
+	why   string          // there is none; "" before it was asked for
+}
+
+// open asks the system once.
+func (t *shortcuts) open(log *zap.Logger) {
+	if t.table != nil || t.why != "" {
+		return
+	}
+	table, err := shortcut.Open()
+	if err != nil {
+		t.why = err.Error()
+		log.Info("offload is not used", zap.String("offload", shortcutTxName+", "+shortcutRxName), zap.String("why", t.why))
+		return
+	}
+	t.table = table
+}
+
+// close takes the programs off. No port may use it any more.
+func (t *shortcuts) close() {
+	if t.table != nil {
+		t.table.Close()
+	}
+	*t = shortcuts{}
+}
+
+// short is a link's part of them. Fields below the line are the worker's.
+type short struct {
+	table   *shortcut.Table
+	slot    *shortcut.Slot
+	program io.Closer // on what the device sends; nil without
+	device  int       // index of the link's device
+	home    uint64    // namespace that the device was made in
+	rx      bool
+
+	// ----
+	version  uint64 // of the slot's changes, from before the turn's first lookup
+	flows    busyTable
+	stations busyTable
+}
+
+// openShort returns a link's part in shortcuts, or nil if it has none.
+func (p *port) openShort(r *resolved, attrs *attributes) *short {
+	t := &p.owner.shortcuts
+	tx, rx := !p.refused.has(ShortcutTx), !p.refused.has(ShortcutRx)
+	if r.cfg.NoOffload || r.cfg.Routed() || !tx && !rx {
+		return nil
+	}
+	if t.open(p.log); t.table == nil {
+		p.refused.refuse(ShortcutTx|ShortcutRx, t.why)
+		return nil
+	}
+	slot := t.table.Slot()
+	if slot == nil {
+		return nil // more links than anybody has
+	}
+	s := &short{table: t.table, slot: slot, device: attrs.index, home: attrs.netns, rx: rx}
+	if tx {
+		s.program = p.sendShort(s)
+	}
+	return s
+}
+
+// sendShort puts the program on what the link's device sends.
+func (p *port) sendShort(s *short) io.Closer {
+	err := p.openRoutes()
+	var program io.Closer
+	if err == nil {
+		program, err = s.table.SendBy(s.device)
+	}
+	if err != nil {
+		p.refused.refuse(ShortcutTx, err.Error())
+		return nil
+	}
+	return program
+}
+
+// listenShort has the listener note when its queue was empty, for a link whose
+// packets may be received past it. It is called on the worker's thread.
+func (at *listener) listenShort(s *short) {
+	if s == nil || !s.rx || at.queue != nil || at.TellDestination() != nil {
+		return
+	}
+	at.queue, at.taps = s.table.Slot(), map[int]bool{}
+}
+
+// close leaves all flows to the process.
+func (s *short) close() {
+	if s == nil {
+		return
+	}
+	if s.program != nil {
+		s.program.Close()
+	}
+	s.table.Free(s.slot)
+}
+
+// changed has everything that was told of the link not hold any more.
+func (s *short) changed() {
+	if s != nil {
+		s.slot.Changes().Add(1)
+	}
+}
+
+// changes is what a table counts its changes by; nil if nobody wants to know.
+func (s *short) changes() *atomic.Uint64 {
+	if s == nil {
+		return nil
+	}
+	return s.slot.Changes()
+}
+
+// begin notes what changes there have been, before a turn of the link looks
+// anything up.
+func (s *short) begin() {
+	if s != nil {
+		s.version = s.slot.Changes().Load()
+	}
+}
+
+// busyTable finds flows that have many frames, by a hash of each.
+type busyTable [256]busy
+
+type busy struct {
+	hash    uint32
+	frames  int
+	until   time.Duration // the frames count for so long, or what was told holds
+	version uint64        // it was told with; 0 if it was not
+}
+
+// busyFrames is how many frames a flow has to have within shortcut.Lease before
+// a program is told of it.
+const busyFrames = 16
+
+// more counts frames of a flow and reports whether a program is to be told of it
+// now.
+func (t *busyTable) more(hash uint32, frames int, now time.Duration, version uint64) bool {
+	b := &t[(hash^hash>>16)%uint32(len(t))]
+	if b.hash != hash || now >= b.until {
+		*b = busy{hash: hash, until: now + shortcut.Lease}
+	}
+	b.frames += frames
+	if b.frames < busyFrames || b.version == version+1 {
+		return false
+	}
+	b.version, b.until = version+1, now+shortcut.Lease
+	return true
+}
+
+// sentTo tells the program of the flow of a frame that is being sent to r alone,
+// if it is a busy one.
+func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
+	s, p := l.short, l.port
+	if s == nil || s.program == nil || o.layout.L4 == 0 || o.layout.Tags > 0 || !o.flow.Local.IsValid() && r.Addr.IsLinkLocalUnicast() {
+		return
+	}
+	weight := 1
+	if o.GSO.Type != encap.GSONone {
+		weight = busyFrames / 2
+	}
+	if !s.flows.more(o.hash, weight, p.now, s.version) || r.Addr.IsMulticast() || l.attrs.Load().netns != s.home || l.path == nil {
+		return
+	}
+	via := p.routes.Of(r.Addr, o.flow.Local, r.IfIndex, p.now)
+	mtu := l.path.Of(r.Addr, r.IfIndex, p.now)
+	if via.Refused != "" || mtu == 0 {
+		return
+	}
+	s.table.Send(&shortcut.Send{
+		Frame: o.Frame, Device: s.device, Link: s.slot, Version: s.version,
+		Outer: underlay.Headers(&o.flow, via, r.VNI), NoCsum: o.flow.NoCsum, Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "", MTU: mtu, IfIndex: via.IfIndex,
+	})
+}
+
+// heardFrom tells the program of the station that a frame came from, if it is a
+// busy one.
+func (l *Link) heardFrom(source routetable.MAC, r *received) {
+	s, p := l.short, l.port
+	if s == nil || !s.rx || r.from.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
+		return
+	}
+	if !s.stations.more(stationHash(source, r.From), 1, p.now, s.version) || l.attrs.Load().netns != s.home {
+		return
+	}
+	s.table.Receive(&shortcut.Receive{
+		From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
+		Device: s.device, Link: s.slot, Version: s.version, Queue: r.from.queue,
+	})
+	if device := r.Device; !r.from.taps[device] {
+		// It takes the kernel's lock for changes to devices, which others may
+		// hold for long. What was told comes to nothing until it is done.
+		r.from.taps[device] = true
+		go func() {
+			if err := s.table.ReceiveBy(device); err != nil {
+				p.log.Warn("packets are not received past the sockets", zap.Int("ifindex", device), zap.Error(err))
+			}
+		}()
+	}
+}
+
+// loopback is the index of the device `lo`, in every namespace.
+const loopback = 1
+
+func stationHash(source routetable.MAC, from netip.Addr) uint32 {
+	a := from.As16()
+	h := uint64(binary.LittleEndian.Uint32(source[2:])) ^ binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(a[:])
+	return uint32(h * 0x9e3779b97f4a7c15 >> 32) // Fibonacci hashing
+}
