@@ -15,7 +15,8 @@ const (
 	sendInnerAt  = sendTimeAt - 8   // u32, see innerWord
 	sendECNAt    = sendInnerAt + 4  // u32, the ECN bits that innerWord leaves out
 	sendSizeAt   = sendInnerAt - 8  // u64, bytes to count
-	sendSegAt    = sendSizeAt - 8   // u64, bytes of the frame, or of each of its segments
+	sendLenAt    = sendSizeAt - 8   // u64, bytes of the frame by its IP header
+	sendSegAt    = sendLenAt - 8    // u64, bytes of the frame, or of each of its segments
 	sendSumAt    = sendSegAt - 8    // u64, what the inner header adds to the UDP checksum
 	sendIDAt     = sendSumAt - 8    // u64, random
 	sendUnevenAt = sendIDAt - 8     // u64, not 0 if the segments are not all of one length
@@ -23,6 +24,7 @@ const (
 	sendBuffer   = sendFigure - outerMax
 
 	etherLen = int16(encap.EtherHeaderLen)
+	udpMin   = 8     // bytes
 	tcpMin   = 20    // bytes
 	maxSuper = 65000 // bytes of a frame with which every length field can say what there is
 )
@@ -34,7 +36,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	a.load32(asm.R2, rSkb, skbVLANPresent)
 	a.unless(asm.R2, 0, toUnknown)
 	a.load32(rData, rSkb, skbData)
-	a.need(int32(etherLen) + 20 + tcpMin)
+	a.need(int32(etherLen) + 20 + udpMin)
 	a.clear(sendKeyAt, sendKeyLen)
 	a.clear(sendUnevenAt, 8)
 	a.load32(asm.R4, rSkb, skbIfIndex)
@@ -83,14 +85,14 @@ func (t *Table) sendInner4(a *assembler) {
 	a.load16(asm.R4, rData, etherLen+2)
 	a.swapped(asm.R4)
 	a.add(asm.Add.Imm(asm.R4, int32(etherLen)))
-	a.wholePacket()
+	a.store(asm.RFP, sendLenAt, asm.R4, asm.DWord)
 	a.clear(sendSumAt, 8)
 	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+20))
 }
 
 // sendInner6 reads an inner IPv6 header, and goes on behind sendInner4.
 func (t *Table) sendInner6(a *assembler) {
-	a.need(int32(etherLen) + 40 + tcpMin)
+	a.need(int32(etherLen) + 40 + udpMin)
 	a.load16(asm.R5, rData, etherLen)
 	a.swapped(asm.R5)
 	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.RSh.Imm(asm.R4, 12))
@@ -114,7 +116,7 @@ func (t *Table) sendInner6(a *assembler) {
 	a.load16(asm.R4, rData, etherLen+4)
 	a.swapped(asm.R4)
 	a.add(asm.Add.Imm(asm.R4, int32(etherLen)+40))
-	a.wholePacket()
+	a.store(asm.RFP, sendLenAt, asm.R4, asm.DWord)
 	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+40), asm.Ja.Label("inner"))
 }
 
@@ -126,13 +128,6 @@ func (a *assembler) sendTOS() {
 	a.store(asm.RFP, sendInnerAt, asm.R5, asm.Word)
 }
 
-// wholePacket goes to unknown unless R4 is the frame's length: there is nothing
-// behind the IP packet.
-func (a *assembler) wholePacket() {
-	a.load32(asm.R3, rSkb, skbLen)
-	a.add(asm.JNE.Reg(asm.R3, asm.R4, toUnknown))
-}
-
 // sendSize finds out how long the frame's segments are, if it is a super-frame.
 //
 // The outer checksum in its headers is copied to all of them, so it can only be
@@ -140,6 +135,8 @@ func (a *assembler) wholePacket() {
 // shorter, they are sent without (RFC 7348 §5), if that may be.
 func sendSize(a *assembler) {
 	a.load32(asm.R1, rSkb, skbLen)
+	a.load64(asm.R2, asm.RFP, sendLenAt)
+	a.add(asm.JNE.Reg(asm.R1, asm.R2, toWait)) // there is something behind the IP packet
 	a.add(asm.JGT.Imm(asm.R1, maxSuper, toWait))
 	a.add(asm.Mov.Reg(asm.R2, asm.R1), asm.Sub.Imm(asm.R2, int32(etherLen)))
 	a.store(asm.RFP, sendSizeAt, asm.R2, asm.DWord)
@@ -153,6 +150,8 @@ func sendSize(a *assembler) {
 	a.add(asm.JEq.Imm(asm.R5, 0, toWait), asm.Ja.Label("sized")) // without a checksum
 
 	a.here("tcp")
+	a.load32(asm.R4, rSkb, skbDataEnd)
+	a.add(asm.Mov.Reg(asm.R5, asm.R2), asm.Add.Imm(asm.R5, tcpMin), asm.JGT.Reg(asm.R5, asm.R4, toWait))
 	a.load8(asm.R5, asm.R2, 13)
 	a.add(asm.And.Imm(asm.R5, 0x80))
 	a.unless(asm.R5, 0, toWait) // CWR: to be told once
