@@ -32,7 +32,7 @@ func run(b *testing.B, group string) {
 	for _, mode := range benchmark.Modes() {
 		for _, path := range benchmark.Available() {
 			for _, work := range benchmark.Works() {
-				if work.Group != group {
+				if work.Group != group || path.Few && work.Name() != "TCP/streams=1" {
 					continue
 				}
 				b.Run("mode="+mode.Name+"/path="+path.Name+"/"+work.Case, func(b *testing.B) {

@@ -86,13 +86,20 @@ func (b *Bed) Lay(p Path) (*Way, error) {
 	return w, nil
 }
 
-// layVXLAN gives both hosts an end of a VXLAN link. Each link has a port of
-// its own, and so in weft a worker of its own.
+// layVXLAN gives both hosts an end of a VXLAN link.
 func (b *Bed) layVXLAN(number byte, add func(*lab.Host, *lab.VXLAN, []netip.Prefix) (*weftLink, error)) (from, to End, err error) {
+	return b.layEnds(number, func(h *lab.Host, v *lab.VXLAN, addr netip.Prefix) (*weftLink, error) {
+		return add(h, v, []netip.Prefix{addr})
+	})
+}
+
+// layEnds has add give both hosts an end of a link. Each link has a port of its
+// own, and so in weft a worker of its own.
+func (b *Bed) layEnds(number byte, add func(*lab.Host, *lab.VXLAN, netip.Prefix) (*weftLink, error)) (from, to End, err error) {
 	end := func(h *lab.Host, host byte, local, remote netip.Addr) (End, error) {
 		v := &lab.VXLAN{Name: fmt.Sprintf("link%d", number), ID: uint32(number), Port: 4788 + uint16(number), Local: local, Remote: remote, Dev: "eth0"}
 		addr := netip.AddrFrom4([4]byte{10, 20, number, host})
-		link, err := add(h, v, []netip.Prefix{netip.PrefixFrom(addr, 24)})
+		link, err := add(h, v, netip.PrefixFrom(addr, 24))
 		return End{Host: h, Addr: addr, link: link}, err
 	}
 	if from, err = end(b.a, 2, lab.PairA4.Addr(), lab.PairB4.Addr()); err != nil {
