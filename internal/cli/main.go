@@ -104,7 +104,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	bare := func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) }
 	if !a.batched {
-		root.AddCommand(a.daemonCommand(), a.benchCommand(), completionCommand())
+		root.AddCommand(a.daemonCommand(), a.dockerOptsCommand(), a.benchCommand(), completionCommand())
 		bare = a.batchOr(root, bare)
 	}
 	choose(root, bare)

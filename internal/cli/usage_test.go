@@ -25,7 +25,7 @@ func weft(t *testing.T, words ...string) (status int, stdout, stderr string) {
 // standard error, prints nothing else, and starts and leaves nothing.
 func TestBadUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                                              "no command given: allowed are addr, bench, completion, daemon, fdb, help, link, monitor, route, stats, version",
+		"":                                              "no command given: allowed are addr, bench, completion, daemon, docker-opts, fdb, help, link, monitor, route, stats, version",
 		"lnk":                                           "did you mean `link`",
 		"fdbs":                                          "did you mean `fdb`",
 		"fdb foo":                                       `unknown command "foo": allowed are add, append, del, flush, replace, show`,
@@ -105,6 +105,10 @@ func TestBadUsage(t *testing.T) {
 		"stats vx0 vx1":                                 `unknown word "vx1"`,
 		"version 2":                                     `unknown word "2": ` + "`weft version` takes none",
 		"daemon now":                                    `unknown word "now"`,
+		"docker-opts now":                               `unknown word "now": allowed are -f FILE`,
+		"docker-opts -x":                                "unknown shorthand flag: 'x' in -x: allowed are -f, -d, -i, -c, -k, -m",
+		"docker-opts -f":                                "flag needs an argument: 'f' in -f",
+		"docker-opts -k A-B":                            "`-k A-B` is refused",
 		"completion":                                    "bash|zsh|fish|powershell",
 		"completion ksh":                                "bash|zsh|fish|powershell",
 		"completion bash zsh":                           `unknown word "zsh"`,
@@ -154,6 +158,8 @@ func TestHelp(t *testing.T) {
 		"daemon -h":                  "SIGTERM",
 		"daemon --help":              "--batch",
 		"completion -h":              "bash",
+		"docker-opts -h":             "mk-docker-opts.sh",
+		"docker-opts -i -h":          "mk-docker-opts.sh",
 		"-j version -h":              "weft version",
 	} {
 		status, stdout, stderr := weft(t, strings.Fields(line)...)

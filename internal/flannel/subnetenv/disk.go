@@ -28,13 +28,14 @@ const mode fs.FileMode = 0o644
 // it, and makes its folders where they are missing. The mode of a file that is
 // there is kept.
 func Write(path string, f File) error {
-	if err := write(path, f.Encode()); err != nil {
+	if err := Replace(path, f.Encode()); err != nil {
 		return fmt.Errorf("write the subnet file: %w", err)
 	}
 	return nil
 }
 
-func write(path string, text []byte) error {
+// Replace does so with any text.
+func Replace(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package subnetenv
 
 import (
+	"iter"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -11,11 +12,7 @@ import (
 // several subnets it takes none.
 func Parse(text []byte) File {
 	var f File
-	for line := range strings.Lines(string(text)) {
-		key, value, ok := assignment(line)
-		if !ok {
-			continue
-		}
+	for key, value := range Assignments(text) {
 		switch key {
 		case keyNetwork:
 			f.Network = only(value)
@@ -32,6 +29,19 @@ func Parse(text []byte) File {
 		}
 	}
 	return f
+}
+
+// Assignments are the variables that a file sets, as they stand there, in its
+// order.
+func Assignments(text []byte) iter.Seq2[string, string] {
+	return func(yield func(key, value string) bool) {
+		for line := range strings.Lines(string(text)) {
+			key, value, ok := assignment(line)
+			if ok && !yield(key, value) {
+				return
+			}
+		}
+	}
 }
 
 // assignment takes a line of a shell apart that sets a variable.
