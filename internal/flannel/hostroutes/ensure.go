@@ -20,11 +20,52 @@ func (s *Set) ensure(t *table) (put []Route, err error) {
 	for _, dst := range slices.SortedFunc(maps.Keys(s.wanted), order) {
 		changed, err := s.ensureOne(t, s.wanted[dst])
 		errs = append(errs, err)
-		if changed {
+		if changed && err == nil {
 			put = append(put, s.wanted[dst].Route)
 		}
 	}
 	return put, errors.Join(errs...)
+}
+
+// add puts routes into the set and the kernel. To read the whole table for each
+// that comes would be slow, so this is left to those that are not alone.
+func (s *Set) add(routes []Route) error {
+	devices := s.kernel.devices()
+	var errs []error
+	var rest []*entry
+	for _, r := range routes {
+		e, before := &entry{Route: r}, s.wanted[r.Dst]
+		s.wanted[r.Dst] = e
+		if !s.alone(devices, e, before) {
+			rest = append(rest, e)
+		}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	t, err := s.kernel.read()
+	if err != nil {
+		return err
+	}
+	for _, e := range rest {
+		_, err := s.ensureOne(t, e)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// alone puts a route in where there is none to the same prefix, or in place of
+// the one that the set had there. Otherwise it returns false. An IPv6 route
+// with a metric that counts more is left to the next look at the table.
+func (s *Set) alone(d *devices, e, before *entry) bool {
+	var err error
+	if e.index, err = d.find(e.Device); err != nil || e.sane() != nil {
+		return false
+	}
+	if before == nil {
+		return s.kernel.handle.RouteAdd(e.request(e.index)) == nil
+	}
+	return before.told == "" && s.kernel.handle.RouteReplace(e.request(e.index)) == nil
 }
 
 func order(a, b netip.Prefix) int {
@@ -118,14 +159,13 @@ func (e *entry) among(have []netlink.Route) (rivals []netlink.Route, there bool)
 
 // remove takes a route that has left the set out of the kernel. One that
 // somebody else has put in its place stays.
-func (s *Set) remove(t *table, e *entry) error {
-	var errs []error
-	for _, r := range t.to[e.Dst] {
-		if e.is(&r, e.index) {
-			errs = append(errs, s.kernel.del(&r))
-		}
+func (s *Set) remove(e *entry) error {
+	if e.index == 0 {
+		return nil // it never was there
 	}
-	return errors.Join(errs...)
+	r := e.request(e.index)
+	r.Protocol, r.Priority = 0, metric(e.Dst) // whoever put it
+	return s.kernel.del(r)
 }
 
 // del deletes what was read. It may be gone.

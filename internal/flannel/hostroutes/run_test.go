@@ -101,9 +101,12 @@ func TestFight(t *testing.T) {
 		check(t, r.host.DelRoute(subnet4, "eth0", neighbour4))
 		r.soon(func() error { return r.stands(route4) })
 	}
-	if n := r.logs.FilterMessageSnippet("put back").Len(); n != 20 {
-		t.Errorf("the log tells %d times that the route was put back, want 20", n)
-	}
+	r.soon(func() error {
+		if n := r.logs.FilterMessageSnippet("put back").Len(); n != 20 {
+			return fmt.Errorf("the log tells %d times that the route was put back, want 20", n)
+		}
+		return nil
+	})
 }
 
 func TestElsewhere(t *testing.T) {

@@ -67,7 +67,7 @@ func (s *Set) Reset(routes []Route) error {
 	errs := []error{err}
 	for dst, e := range before {
 		if s.wanted[dst] == nil {
-			errs = append(errs, s.remove(t, e))
+			errs = append(errs, s.remove(e))
 		}
 	}
 	return errors.Join(append(errs, s.purge(t))...)
@@ -79,24 +79,17 @@ func (s *Set) Reset(routes []Route) error {
 func (s *Set) Change(put []Route, gone []netip.Prefix) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, err := s.read()
-	if err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
 	var errs []error
 	for _, dst := range gone {
 		if e := s.wanted[dst]; e != nil {
 			delete(s.wanted, dst)
-			errs = append(errs, s.remove(t, e))
+			errs = append(errs, s.remove(e))
 		}
 	}
-	for _, r := range put {
-		e := &entry{Route: r}
-		s.wanted[r.Dst] = e
-		_, err := s.ensureOne(t, e)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.add(put))...)
 }
 
 // read reads the kernel's table, and begins to watch it before the first time.

@@ -168,6 +168,15 @@ func TestChange(t *testing.T) {
 	moved := Route{Dst: subnet4, Gateway: other4, Device: "eth0"}
 	check(t, r.host.Do(func() error { return r.set.Change([]Route{moved}, []netip.Prefix{subnet6}) }))
 	check(t, r.stands(moved))
+	check(t, r.set.Change([]Route{moved}, nil)) // once more is no harm
+	check(t, r.stands(moved))
+	taken := Route{Dst: netip.MustParsePrefix("172.7.30.0/24"), Gateway: neighbour4, Device: "eth0"}
+	taken6 := Route{Dst: netip.MustParsePrefix("fd00:7:0:30::/64"), Gateway: neighbour6, Device: "eth0"}
+	r.add(taken.Dst, via(other4))
+	r.add(taken6.Dst, via(other6))
+	check(t, r.set.Change([]Route{taken, taken6}, nil))
+	check(t, r.stands(taken))
+	check(t, r.stands(taken6))
 	if have := r.to(subnet6); len(have) > 0 {
 		t.Errorf("%v stays", have)
 	}
