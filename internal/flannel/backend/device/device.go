@@ -39,22 +39,26 @@ func Delete(name string) error {
 	return nil
 }
 
-// Adjust brings a device up with an MTU, and returns what it had to do.
-func Adjust(l netlink.Link, mtu int) (done []string, err error) {
-	name := l.Attrs().Name
-	if l.Attrs().MTU != mtu {
-		if err := netlink.LinkSetMTU(l, mtu); err != nil {
-			return done, fmt.Errorf("device %s: set mtu %d: %w", name, mtu, err)
-		}
-		done = append(done, fmt.Sprintf("set mtu %d, it was %d", mtu, l.Attrs().MTU))
+// SetMTU sets a device's MTU where it is another one.
+func SetMTU(l netlink.Link, mtu int) error {
+	if l.Attrs().MTU == mtu {
+		return nil
 	}
-	if l.Attrs().Flags&net.FlagUp == 0 {
-		if err := netlink.LinkSetUp(l); err != nil {
-			return done, fmt.Errorf("device %s: bring it up: %w", name, err)
-		}
-		done = append(done, "brought up")
+	if err := netlink.LinkSetMTU(l, mtu); err != nil {
+		return fmt.Errorf("device %s: set mtu %d: %w", l.Attrs().Name, mtu, err)
 	}
-	return done, nil
+	return nil
+}
+
+// BringUp brings a device up, and reports whether it was down.
+func BringUp(l netlink.Link) (was bool, err error) {
+	if l.Attrs().Flags&net.FlagUp != 0 {
+		return false, nil
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return true, fmt.Errorf("device %s: bring it up: %w", l.Attrs().Name, err)
+	}
+	return true, nil
 }
 
 // IgnoreAdvertisements has the device make nothing of router advertisements,
@@ -98,6 +102,23 @@ func SetAddress(l netlink.Link, addr netip.Addr, network netip.Prefix) (changed 
 		}
 	}
 	return !there || len(others) > 0, nil
+}
+
+// Addresses returns the addresses of one family that a device has.
+func Addresses(name string, family int) ([]netip.Prefix, error) {
+	l, err := Find(name)
+	if l == nil {
+		return nil, err
+	}
+	have, err := netlink.AddrList(l, family)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %s: %w", name, err)
+	}
+	all := make([]netip.Prefix, len(have))
+	for i := range have {
+		all[i] = Prefix(have[i].IPNet)
+	}
+	return all, nil
 }
 
 // newAddress is usable at once: nobody on an overlay answers whether an IPv6

@@ -17,8 +17,8 @@ type family struct {
 	number   int // AF_INET or AF_INET6
 	sysctl   string
 	prefix   string // of the device's name
-	overhead int // bytes that go from the underlay's MTU
-	metric   int // of routes that are made without one
+	overhead int    // bytes that go from the underlay's MTU
+	metric   int    // of routes that are made without one
 
 	network func(*netconf.Config) netconf.Range
 	node    func(*backend.Node) (own, public netip.Addr)

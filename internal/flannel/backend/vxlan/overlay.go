@@ -85,6 +85,9 @@ func (o *overlay) derivedMAC() routetable.MAC {
 // setLocal chooses the source of outer packets: the public address, which
 // peers with learning want to see, unless it is that of a NAT in front.
 func (o *overlay) setLocal() error {
+	if !o.local.IsValid() || !o.public.IsValid() {
+		return fmt.Errorf("the network has IP%s, and %s has no such address", o.sysctl[2:], o.dev)
+	}
 	held, err := device.Holds(o.public)
 	if held {
 		o.local = o.public

@@ -42,8 +42,19 @@ func (o *overlay) prepare(ctx context.Context) error {
 	if err := o.choose(ctx); err != nil {
 		return err
 	}
-	_, err = o.adjust()
-	return err
+	return o.finish()
+}
+
+// finish gives a device that was made or taken over what the config says.
+func (o *overlay) finish() error {
+	if _, err := o.adjust(); err != nil {
+		return err
+	}
+	l, err := netlink.LinkByName(o.name)
+	if err != nil {
+		return err
+	}
+	return device.SetMTU(l, o.mtu)
 }
 
 // takeOver reports whether a device is as wanted; then it is kept.
@@ -59,8 +70,7 @@ func (o *overlay) takeOver(ctx context.Context, l netlink.Link) (bool, error) {
 		if ok {
 			o.datapath = d
 			o.log.Info("device is taken over", zap.String("device", o.name), zap.String("datapath", string(d.kind())))
-			_, err := o.adjust()
-			return true, err
+			return true, o.finish()
 		}
 	}
 	return false, nil
@@ -106,8 +116,9 @@ func (o *overlay) discard(ctx context.Context) error {
 	return device.Delete(o.name)
 }
 
-// adjust gives the device what it may have lost, or what another config gave
-// it, without its packets noticing, and says what that was.
+// adjust gives the device what it may have lost without its packets noticing,
+// and says what that was. The MTU is not looked at: who lowers it by hand has
+// reasons.
 func (o *overlay) adjust() (done []string, err error) {
 	l, err := netlink.LinkByName(o.name)
 	if err != nil {
@@ -121,24 +132,21 @@ func (o *overlay) adjust() (done []string, err error) {
 		if err := netlink.LinkSetHardwareAddr(l, net.HardwareAddr(o.mac[:])); err != nil {
 			return nil, fmt.Errorf("set the MAC to %v, which the lease tells the peers: %w", o.mac, err)
 		}
-		done = append(done, fmt.Sprintf("given its MAC back, it was %v", have))
+		done = append(done, fmt.Sprintf("had the MAC %v", have))
 	}
 	if err := device.IgnoreAdvertisements(o.name); err != nil {
 		return done, err
 	}
-	more, err := device.Adjust(l, o.mtu)
-	return append(done, more...), err
-}
-
-// setAddress gives the device the first address of the node's subnet.
-func (o *overlay) setAddress() error {
-	if !o.own.IsValid() {
-		return nil
+	down, err := device.BringUp(l)
+	if down {
+		done = append(done, "was down")
 	}
-	l, err := netlink.LinkByName(o.name)
-	if err != nil {
-		return fmt.Errorf("device %s: %w", o.name, err)
+	if err != nil || !o.own.IsValid() {
+		return done, err
 	}
-	_, err = device.SetAddress(l, o.own.Addr(), o.all)
-	return err
+	missing, err := device.SetAddress(l, o.own.Addr(), o.all)
+	if missing {
+		done = append(done, "had other addresses")
+	}
+	return done, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
@@ -68,18 +67,13 @@ func (o *overlay) keep(ctx context.Context) error {
 		}
 	}
 	if why != "" {
-		if err := o.renew(ctx, l, why); err != nil {
-			return err
-		}
+		return o.renew(ctx, l, why)
 	}
 	done, err := o.adjust()
-	if why == "" && len(done) > 0 {
-		o.log.Warn("device was changed by somebody: mended", zap.String("device", o.name), zap.String("it was", strings.Join(done, "; ")))
+	if len(done) > 0 {
+		o.log.Warn("device was changed by somebody: mended", zap.String("device", o.name), zap.Strings("it", done))
 	}
-	if err != nil {
-		return err
-	}
-	return o.setAddress()
+	return err
 }
 
 func (o *overlay) renew(ctx context.Context, l netlink.Link, why string) error {
@@ -95,5 +89,5 @@ func (o *overlay) renew(ctx context.Context, l netlink.Link, why string) error {
 		return fmt.Errorf("it %s, and could not be made again: %w", why, err)
 	}
 	o.log.Warn("device "+why+": made again", zap.String("device", o.name), zap.Stringer("mac", o.mac))
-	return nil
+	return o.finish()
 }

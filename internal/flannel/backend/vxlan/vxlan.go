@@ -79,8 +79,8 @@ func (b *Backend) Start(_ context.Context, own lease.Lease) (mtu int, err error)
 	b.log.Info("subnet of this node", zap.Stringer("subnet", own.Subnet))
 	for _, o := range b.overlays {
 		o.own = o.subnet(own.Subnet)
-		if err := o.setAddress(); err != nil {
-			return 0, err
+		if _, err := o.adjust(); err != nil {
+			return 0, fmt.Errorf("device %s: %w", o.name, err)
 		}
 	}
 	return b.overlays[0].mtu, nil
