@@ -16,7 +16,7 @@ BENCHTIME ?= 1x
 FUNCTIME  ?= 200ms
 RESULTS   ?= bench/results/ci.txt
 FUZZTIME  ?= 30s
-FUZZ_PKGS ?= ./encap ./routetable $(addprefix ./internal/flannel/,backend/extension lease netconf subnetenv)
+FUZZ_PKGS ?= ./encap ./routetable $(addprefix ./internal/flannel/,backend/extension lease netconf subnetenv netfilter/xtables)
 
 # What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern. An emulated machine is slow, and
 # Linux 6.1 refuses some of what the other tests want of its sockets (UDP_SEGMENT on devices that compute no checksums, before 6.11).

@@ -5,14 +5,15 @@
 // drops what it forwards, and a masquerade of what leaves the network. It runs
 // no program, and its rules outlive the process, as the node's devices do.
 //
-// A host may use iptables over nf_tables, or not. An
+// A host may use iptables over nf_tables, iptables-legacy, or neither. An
 // accept ends a packet's way through one base chain alone, so that it has to
 // stand in each chain that may drop, and the rules go where the host has its
 // own:
 //
 //	iptables over nf_tables   table filter, FORWARD      → FLANNEL-FWD
 //	                          table nat,    POSTROUTING  → FLANNEL-POSTRTG
-//	otherwise, or with EnableNFTables
+//	iptables-legacy           the same names
+//	neither, or EnableNFTables
 //	                          tables flannel-ipv4 and flannel-ipv6,
 //	                          chains forward and postrtg
 //

@@ -10,19 +10,27 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
 // Keeper keeps the rules of the network namespace of the thread that calls it.
+// Its methods may be called from any goroutine.
 type Keeper struct {
 	log *zap.Logger
 
 	mu       sync.Mutex
 	want     Rules
-	noCompat bool   // the kernel was found to lack iptables' extensions
-	settled  uint32 // the generation of nf_tables' rules that was found in order; 0 for none
+	noCompat bool // the kernel was found to lack iptables' extensions
+	noNFT    bool // it is to be taken for one without nf_tables
+	settled  settled
+}
+
+// settled is a state in which everything was found in order: a generation of
+// nf_tables' rules, 0 for none, and what is to be in iptables-legacy.
+type settled struct {
+	generation uint32
+	uses       uses
 }
 
 // New makes a keeper that does nothing yet.
@@ -38,7 +46,7 @@ func (k *Keeper) Apply(ctx context.Context, r Rules) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.want, k.settled = r, 0
+	k.want, k.settled = r, settled{}
 	return k.keep(ctx, "packet filter rules written")
 }
 
@@ -76,7 +84,7 @@ func (k *Keeper) Resync(ctx context.Context) error {
 func (k *Keeper) Remove(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.want, k.settled = Rules{}, 0
+	k.want, k.settled = Rules{}, settled{}
 	return k.keep(ctx, "packet filter rules taken away")
 }
 
@@ -88,22 +96,25 @@ func (k *Keeper) keep(ctx context.Context, done string) error {
 	if errors.Is(err, unix.ENOENT) && !k.noCompat {
 		// It was not the rules of others that were gone, but an extension.
 		k.noCompat = true
-		wrote, err = k.persist(ctx)
+		var more []string
+		more, err = k.persist(ctx)
+		wrote = append(wrote, more...)
 	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return explain(err)
-	case len(wrote) > 0:
+	if len(wrote) > 0 {
 		k.log.Info(done, zap.String("in", strings.Join(wrote, ", ")))
+	}
+	if err != nil {
+		return explain(err)
 	}
 	return nil
 }
 
 func (k *Keeper) persist(ctx context.Context) (wrote []string, err error) {
 	for range tries {
-		if wrote, err = k.once(); !overtaken(err) || ctx.Err() != nil {
+		var more []string
+		more, err = k.once(ctx)
+		wrote = append(wrote, more...)
+		if !overtaken(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -125,48 +136,34 @@ func explain(err error) error {
 }
 
 // once brings everything to what is wanted, and names the places that it wrote.
-func (k *Keeper) once() ([]string, error) {
-	reader, err := openReader()
-	if err != nil {
-		return nil, err
+// What is to come comes before what is to go.
+func (k *Keeper) once(ctx context.Context) ([]string, error) {
+	w, err := k.look()
+	defer w.close()
+	errs := []error{err, w.syncLegacy(ctx, true)}
+	if w.reader != nil {
+		errs = append(errs, k.syncNFT(w))
 	}
-	defer reader.close()
-	generation, err := reader.generation()
-	if err != nil {
-		return nil, fmt.Errorf("ask for the state of nf_tables: %w", err)
-	}
-	if generation == k.settled {
-		return nil, nil
-	}
-	wrote, err := k.writeNFT(reader)
-	if err != nil {
-		return nil, err
-	}
-	if len(wrote) == 0 {
-		k.settled = generation
-	}
-	return wrote, nil
+	errs = append(errs, w.syncLegacy(ctx, false))
+	return w.written(), errors.Join(errs...)
 }
 
-// writeNFT writes both families in one transaction.
-func (k *Keeper) writeNFT(reader *nftReader) ([]string, error) {
-	conn, err := nftables.New()
+// syncNFT writes both families in one transaction, unless nothing changed since
+// all was found in order.
+func (k *Keeper) syncNFT(w *work) error {
+	generation, err := w.reader.generation()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var wrote []string
-	for _, f := range k.want.families() {
-		n, err := newNFT(f, conn, reader, !k.noCompat)
-		if err != nil {
-			return nil, err
-		}
-		if err := n.plan(nil); err != nil {
-			return nil, err
-		}
-		wrote = append(wrote, n.wrote...)
+	now := settled{generation, w.uses}
+	if now == k.settled {
+		return nil
 	}
-	if err := conn.Flush(); err != nil {
-		return nil, fmt.Errorf("write %s: %w", strings.Join(wrote, ", "), err)
+	if err := w.writeNFT(!k.noCompat); err != nil {
+		return err
 	}
-	return wrote, nil
+	if len(w.wrote) == 0 {
+		k.settled = now
+	}
+	return nil
 }

@@ -110,7 +110,7 @@ func (f form) noted() []expr.Any {
 	if f.comment == "" {
 		return nil
 	}
-	info := xt.Comment(f.comment)
+	info := xt.Unknown(xtComment(f.comment))
 	return []expr.Any{&expr.Match{Name: "comment", Info: &info}}
 }
 

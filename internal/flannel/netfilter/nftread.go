@@ -3,12 +3,14 @@
 package netfilter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -160,8 +162,13 @@ func (e nftExpr) is(family nftables.TableFamily, want expr.Any) bool {
 	if e.name != name {
 		return false
 	}
-	if name == "counter" {
+	switch want := want.(type) {
+	case *expr.Counter:
 		return true
+	case *expr.Match:
+		return e.isExtension(want.Name, want.Rev, want.Info)
+	case *expr.Target:
+		return e.isExtension(want.Name, want.Rev, want.Info)
 	}
 	if expr.Unmarshal(byte(family), e.data, blank) != nil {
 		return false
@@ -169,6 +176,15 @@ func (e nftExpr) is(family nftables.TableFamily, want expr.Any) bool {
 	have, err1 := expr.MarshalExprData(byte(family), blank)
 	wanted, err2 := expr.MarshalExprData(byte(family), want)
 	return err1 == nil && err2 == nil && slices.Equal(have, wanted)
+}
+
+// isExtension compares without the zeros at the end: how many there are, is a
+// matter of alignment.
+func (e nftExpr) isExtension(name string, revision uint32, info xt.InfoAny) bool {
+	data, ok := info.(*xt.Unknown)
+	have := e.extension()
+	return ok && have.name == name && have.revision == revision &&
+		bytes.Equal(bytes.TrimRight(have.info, "\x00"), bytes.TrimRight(*data, "\x00"))
 }
 
 // kindOf names the expressions that forms are made of.
@@ -187,9 +203,9 @@ func kindOf(e expr.Any) (name string, blank expr.Any) {
 	case *expr.Verdict:
 		return "immediate", &expr.Verdict{}
 	case *expr.Match:
-		return "match", &expr.Match{}
+		return "match", nil
 	case *expr.Target:
-		return "target", &expr.Target{}
+		return "target", nil
 	case *expr.Masq:
 		return "masq", &expr.Masq{}
 	case *expr.NAT:

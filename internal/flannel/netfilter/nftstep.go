@@ -17,9 +17,9 @@ func (r nftRule) step() step {
 		switch e.name {
 		case "counter", "log":
 		case "match":
-			s.always = s.always && e.extension() == "comment"
+			s.always = s.always && e.extension().name == "comment"
 		case "target":
-			s.does = targetAction(e.extension())
+			s.does = targetAction(e.extension().name)
 		case "reject":
 			s.does = ends
 		case "masq", "nat":
@@ -58,18 +58,31 @@ func verdictAction(v *expr.Verdict) (action, string) {
 	return other, ""
 }
 
-// extension is the name of the extension of iptables that a match or target is.
-func (e nftExpr) extension() string {
+// extension is one of iptables', a match or a target.
+type extension struct {
+	name     string
+	revision uint32
+	info     []byte
+}
+
+// extension reads a match or target, which number their attributes alike.
+func (e nftExpr) extension() extension {
+	var x extension
 	d, err := decoder(e.data)
 	if err != nil {
-		return ""
+		return x
 	}
 	for d.Next() {
-		if d.Type() == unix.NFTA_MATCH_NAME { // = NFTA_TARGET_NAME
-			return d.String()
+		switch d.Type() {
+		case unix.NFTA_MATCH_NAME:
+			x.name = d.String()
+		case unix.NFTA_MATCH_REV:
+			x.revision = d.Uint32()
+		case unix.NFTA_MATCH_INFO:
+			x.info = d.Bytes()
 		}
 	}
-	return ""
+	return x
 }
 
 // verdict reads an immediate, which may as well load a value.
@@ -89,22 +102,12 @@ func (r nftRule) isOurs(p *purpose) bool {
 		return true
 	}
 	for _, e := range r.exprs {
-		if e.name == "match" && e.extension() == "comment" && bytes.Equal(e.info(), xtComment(p.comment)) {
+		if e.name != "match" {
+			continue
+		}
+		if x := e.extension(); x.name == "comment" && bytes.Equal(x.info, xtComment(p.comment)) {
 			return true
 		}
 	}
 	return false
-}
-
-func (e nftExpr) info() []byte {
-	d, err := decoder(e.data)
-	if err != nil {
-		return nil
-	}
-	for d.Next() {
-		if d.Type() == unix.NFTA_MATCH_INFO {
-			return d.Bytes()
-		}
-	}
-	return nil
 }

@@ -9,13 +9,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weftnet/weft/internal/flannel/netfilter/xtables"
 	"github.com/weftnet/weft/internal/lab"
 )
 
 // tool is an iptables of one kind for both families.
 type tool struct{ v4, v6 string }
 
-var overNFT = tool{"iptables-nft", "ip6tables-nft"}
+var (
+	overNFT    = tool{"iptables-nft", "ip6tables-nft"}
+	overLegacy = tool{"iptables-legacy", "ip6tables-legacy"}
+)
 
 // there reports whether the machine has the tool; the tests need none.
 func (x tool) there() bool {
@@ -33,7 +37,10 @@ func (x tool) script(v6 bool, lines string) [][]string {
 		name = x.v6
 	}
 	var commands [][]string
-	for line := range strings.Lines(strings.TrimSpace(lines)) {
+	for line := range strings.Lines(lines) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
 		commands = append(commands, append([]string{name}, strings.Fields(words.Replace(line))...))
 	}
 	return commands
@@ -82,7 +89,7 @@ func (x tool) saved(t *testing.T, h *lab.Host) string {
 	return b.String()
 }
 
-// hostRules are what the host has before; DOCKER stands for dockerd's chains.
+// hostRules are what the host has before.
 const hostRules = `
 -P FORWARD DROP
 -A FORWARD -i lo -j ACCEPT
@@ -159,4 +166,62 @@ func TestIptablesListsThem(t *testing.T) {
 	if got := overNFT.saved(t, flanneld); got != before {
 		t.Errorf("removed, iptables lists\n%s\nnot\n%s", got, before)
 	}
+}
+
+// TestLegacyListsThem does the same for iptables-legacy, where the tables have
+// to be the same byte for byte.
+func TestLegacyListsThem(t *testing.T) {
+	if !overLegacy.there() {
+		return
+	}
+	lab.NeedLegacyIptables(t)
+	lockFile(t)
+	ours, byHand, flanneld := lab.TestHost(t, "ours"), lab.TestHost(t, "by-hand"), lab.TestHost(t, "flanneld")
+	for _, h := range []*lab.Host{ours, byHand, flanneld} {
+		overLegacy.run(t, h, hostRules+manyRules)
+	}
+	before, counted := overLegacy.saved(t, ours), legacyBytes(t, ours, true)
+	newKeeper(ours).apply(t, rules(0))
+	overLegacy.run(t, byHand, ourRules)
+	want := overLegacy.saved(t, byHand)
+	if got := overLegacy.saved(t, ours); got != want {
+		t.Errorf("iptables lists\n%s\nnot\n%s", got, want)
+	}
+	if got, want := legacyBytes(t, ours, false), legacyBytes(t, byHand, false); got != want {
+		t.Errorf("the tables are\n%s\nnot\n%s", got, want)
+	}
+	newKeeper(ours).remove(t)
+	if got := legacyBytes(t, ours, true); got != counted {
+		t.Errorf("removing left\n%s\nof\n%s", got, counted)
+	}
+
+	overLegacy.run(t, flanneld, flannelRules)
+	newKeeper(flanneld).apply(t, rules(0))
+	if got := overLegacy.saved(t, flanneld); got != want {
+		t.Errorf("after flanneld iptables lists\n%s\nnot\n%s", got, want)
+	}
+	newKeeper(flanneld).remove(t)
+	if got := overLegacy.saved(t, flanneld); got != before {
+		t.Errorf("removed, iptables lists\n%s\nnot\n%s", got, before)
+	}
+}
+
+// manyRules are of others, with all that an entry can have.
+const manyRules = `
+-N A-CHAIN
+-N Z-CHAIN
+-N A2-CHAIN
+-A A-CHAIN -p tcp -m tcp --dport 80:90 --tcp-flags SYN,ACK SYN -m conntrack --ctstate NEW -m limit --limit 5/min -j Z-CHAIN
+-A A-CHAIN -p udp -m multiport --dports 53,67 -j RETURN
+-A Z-CHAIN -i eth+ ! -o lo
+-A Z-CHAIN -g A2-CHAIN
+-A INPUT -j A-CHAIN -c 7 700
+-A OUTPUT -m mark ! --mark 0x5/0xf -j LOG --log-prefix out
+-t nat -A OUTPUT -p tcp -m addrtype --dst-type LOCAL -j REDIRECT --to-ports 8080
+-t nat -A POSTROUTING -o eth1 -j MASQUERADE
+`
+
+func legacyBytes(t *testing.T, h *lab.Host, counts bool) string {
+	t.Helper()
+	return legacyListing(t, h, xtables.IPv4, counts) + legacyListing(t, h, xtables.IPv6, counts)
 }

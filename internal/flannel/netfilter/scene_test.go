@@ -44,6 +44,7 @@ func bridge(subnet netip.Prefix) netip.Addr    { return subnet.Addr().Next() }
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	lab.NeedBridge(t)
+	lab.NeedNFTables(t)
 	s := &scene{outside: lab.TestHost(t, "outside")}
 	ports := []lab.Port{{Host: s.outside, Addrs: []netip.Prefix{out4, out6}}}
 	for i, name := range []string{"1", "2"} {

@@ -15,6 +15,14 @@ func xtComment(text string) []byte {
 	return b
 }
 
+// xtMark is struct xt_mark_mtinfo1: mark, mask, invert.
+func xtMark(mark uint32) []byte {
+	b := make([]byte, 12)
+	binary.NativeEndian.PutUint32(b, mark)
+	binary.NativeEndian.PutUint32(b[4:], mark)
+	return b
+}
+
 const natRangeRandomFully = 1 << 4 // NF_NAT_RANGE_PROTO_RANDOM_FULLY
 
 // xtMasquerade is struct nf_nat_ipv4_multi_range_compat with its one range, or
