@@ -9,6 +9,16 @@ import (
 	"github.com/weftnet/weft/internal/flannel/store"
 )
 
+// ConfigError is the trouble of a config that is missing or cannot be used. What
+// else FollowConfig tells of is the store's.
+type ConfigError struct{ Err error }
+
+// Error says what a person has to do.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the config.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // FollowConfig tells take of the config now and whenever it changes, until ctx
 // ends, whose error it returns. Instead of a config take gets what is wrong:
 // there is none, it cannot be used, or the store does not answer. Of the same
@@ -85,7 +95,7 @@ func (w *configFollowing) step(ctx context.Context) error {
 func (w *configFollowing) found(text []byte) {
 	cfg, err := netconf.Parse(text)
 	if err != nil {
-		w.trouble(string(text), fmt.Errorf("the config at %s cannot be used: %w", w.registry.config, err))
+		w.trouble(string(text), &ConfigError{fmt.Errorf("the config at %s cannot be used: %w", w.registry.config, err)})
 		return
 	}
 	if w.told && w.said == "" && w.text == string(text) {
@@ -96,7 +106,7 @@ func (w *configFollowing) found(text []byte) {
 }
 
 func (w *configFollowing) missing(ctx context.Context) {
-	w.trouble("nothing", w.registry.noConfig(ctx))
+	w.trouble("nothing", &ConfigError{w.registry.noConfig(ctx)})
 }
 
 // trouble tells of err unless the last that was told is of the same kind: what
