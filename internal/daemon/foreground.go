@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weftnet/weft/internal/control"
+	"github.com/weftnet/weft/internal/sdnotify"
 )
 
 // handover is how long a daemon in the foreground waits for one that is on
@@ -46,7 +47,7 @@ func serveForeground(ctx context.Context, l *net.UnixListener, log *zap.Logger, 
 	log.Info("serving", zap.String("socket", l.Addr().String()))
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	defer context.AfterFunc(ctx, func() { notify(log, "STOPPING=1") })()
+	defer context.AfterFunc(ctx, func() { notify(log, sdnotify.Stopping) })()
 	failed := make(chan error, 1)
 	go func() {
 		if err := setUpAndNotify(ctx, log, setUp); err != nil {
@@ -74,7 +75,7 @@ func setUpAndNotify(ctx context.Context, log *zap.Logger, setUp func(context.Con
 			return err
 		}
 	}
-	notify(log, "READY=1")
+	notify(log, sdnotify.Ready)
 	return nil
 }
 
