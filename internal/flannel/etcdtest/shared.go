@@ -19,10 +19,15 @@ type Shared struct {
 // Main runs the tests of a package and then ends their server, if there was one.
 func (s *Shared) Main(m *testing.M) {
 	code := m.Run()
+	s.Close()
+	os.Exit(code)
+}
+
+// Close ends the server, if there was one.
+func (s *Shared) Close() {
 	if s.server != nil {
 		s.server.Close()
 	}
-	os.Exit(code)
 }
 
 // Prefix returns the server, which the first use starts, and a prefix that no
