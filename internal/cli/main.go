@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,7 +34,11 @@ type app struct {
 // its exit status: 0 done, 1 failed, 2 bad usage.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{out: stdout, err: stderr}
-	return a.run(context.Background(), args[1:], stdin)
+	words := args[1:]
+	if filepath.Base(args[0]) == flanneld {
+		words = append([]string{"agent"}, words...)
+	}
+	return a.run(context.Background(), words, stdin)
 }
 
 // runLine runs one line of a batch, under the flags that the batch was given.
@@ -104,7 +109,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	bare := func() error { return usagef("no command given: allowed are %s", listed(subcommands(root))) }
 	if !a.batched {
-		root.AddCommand(a.daemonCommand(), a.dockerOptsCommand(), a.benchCommand(), completionCommand())
+		root.AddCommand(a.daemonCommand(), a.agentCommand(), a.dockerOptsCommand(), a.benchCommand(), completionCommand())
 		bare = a.batchOr(root, bare)
 	}
 	choose(root, bare)

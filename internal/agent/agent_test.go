@@ -1,0 +1,365 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weftnet/weft/internal/flannel/embedded"
+	"github.com/weftnet/weft/internal/flannel/lease"
+	"github.com/weftnet/weft/internal/flannel/registry"
+	"github.com/weftnet/weft/internal/flannel/subnet"
+)
+
+const vxlanNet = `{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan"}}`
+
+// A start makes, in this order, what the lease tells of, the lease, the
+// addresses, the file and the peers, and tells the service manager.
+func TestStart(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	n.put("subnets/10.0.9.0-24", `{"PublicIP":"192.0.2.9","BackendType":"vxlan"}`)
+	manager := listenManager(t)
+	o := options(t, n, "192.0.2.1")
+	o.Masquerade = true
+	r := run(t, o).ready()
+	leases := n.leases()
+	own := leases[slices.IndexFunc(leases, func(l lease.Lease) bool { return l.PublicIP.String() == "192.0.2.1" })]
+	text, err := os.ReadFile(o.SubnetFile)
+	want := fmt.Sprintf("FLANNEL_NETWORK=10.0.0.0/16\nFLANNEL_SUBNET=%s/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n", own.IPv4.Addr().Next())
+	if err != nil || string(text) != want {
+		t.Errorf("%s %v, want %s", text, err, want)
+	}
+	eventually(t, func() error {
+		// Run is beside the others from its start.
+		calls := slices.DeleteFunc(r.backend.noted(), func(c string) bool { return c == "run" })
+		if want := []string{"prepare", "start " + own.Name, "reset 1"}; !slices.Equal(calls, want) || len(r.backend.noted()) != 4 {
+			return fmt.Errorf("%q, want %q and run", r.backend.noted(), want)
+		}
+		return nil
+	})
+	if status, body, err := get(o.Health, "/healthz"); status != http.StatusOK || body != "flanneld is running" {
+		t.Error(status, body, err)
+	}
+	if got := manager(); got != "READY=1" {
+		t.Error(got)
+	}
+	r.stop()
+	if got := manager(); got != "STOPPING=1" {
+		t.Error(got)
+	}
+	if got := n.leases(); len(got) != 2 {
+		t.Error("stopping gave the lease back:", got)
+	}
+	if _, err := os.Stat(o.SubnetFile); err != nil {
+		t.Error(err)
+	}
+}
+
+// listenManager is a service manager, which returns one state after the other.
+func listenManager(t *testing.T) func() string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	check(t, err)
+	t.Cleanup(func() { conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return func() string {
+		buf := make([]byte, 100)
+		n, err := conn.Read(buf)
+		check(t, err)
+		return string(buf[:n])
+	}
+}
+
+// An agent goes on with what the one before it had, by the lease and, where
+// that is gone, by the file.
+func TestRestart(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready().stop()
+	before := n.leases()
+	run(t, o).ready().stop()
+	after := n.leases()
+	if len(after) != 1 || after[0].Name != before[0].Name {
+		t.Error(before, after)
+	}
+	n.del("subnets/" + before[0].Name)
+	run(t, o).ready().stop()
+	if again := n.leases(); len(again) != 1 || again[0].Name != before[0].Name {
+		t.Error(before, again)
+	}
+}
+
+// The probes answer before there is a config, and a broken one is mended while
+// the agent waits.
+func TestConfigMended(t *testing.T) {
+	n := newNetwork(t)
+	r := run(t, options(t, n, "192.0.2.1"))
+	r.readyz(http.StatusServiceUnavailable, "flanneld is not ready yet\nthere is no config at "+n.prefix+"/config")
+	if status, body, err := get(r.o.Health, "/healthz"); status != http.StatusOK || body != "flanneld is running" {
+		t.Error(status, body, err)
+	}
+	n.put("config", `‘{Network:`)
+	r.readyz(http.StatusServiceUnavailable, "cannot be used")
+	n.put("config", `{"Network":"10.0.0.0/16","Backend":{"Type":"aws-vpc"}}`)
+	r.readyz(http.StatusServiceUnavailable, "use Type extension")
+	n.put("config", vxlanNet)
+	r.ready()
+	if r.said("there is no config") != 1 {
+		t.Error("not said once:", r.said("there is no config"))
+	}
+}
+
+// Later changes of the config are told, and change nothing.
+func TestConfigChanges(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	r := run(t, options(t, n, "192.0.2.1")).ready()
+	n.put("config", `{"Network":"10.0.0.0/16"`)
+	r.says("goes on with the config that it was started with")
+	n.put("config", `{"Network":"10.0.0.0/16","Backend":{"Type":"host-gw"}}`)
+	r.says("the network config has changed: restart the agent")
+	if len(r.made) != 1 || r.said("goes on with the config") != 1 {
+		t.Error(len(r.made), r.log.All())
+	}
+}
+
+// A config that was written to the other interface is pointed out.
+func TestOtherAPI(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	o.Registry.API = 2
+	r := run(t, o)
+	r.readyz(http.StatusServiceUnavailable, "in the v2 API of etcd, but there is one in the v3 API, which --etcd-api=3 reads")
+	r.stop()
+}
+
+func TestPeersCome(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	n.put("subnets/10.0.9.0-24", `{"PublicIP":"192.0.2.9","BackendType":"vxlan"}`)
+	r := run(t, options(t, n, "192.0.2.1")).ready()
+	r.peers("10.0.9.0-24 192.0.2.9")
+	n.put("subnets/10.0.8.0-24", `{"PublicIP":"192.0.2.8","BackendType":"vxlan"}`)
+	n.put("subnets/rubbish", "junk")
+	n.put("subnets/10.0.7.0-24", `{"PublicIP":"192.0.2.1"}`) // another subnet under this node's address
+	n.put("subnets/10.0.9.0-24", `{"PublicIP":"192.0.2.99","BackendType":"vxlan"}`)
+	r.peers("10.0.8.0-24 192.0.2.8, 10.0.9.0-24 192.0.2.99")
+	n.put("subnets/10.0.9.0-24", `{"PublicIP":"192.0.2.1"}`)
+	r.peers("10.0.8.0-24 192.0.2.8")
+	n.put("subnets/10.0.9.0-24", `{"PublicIP":"192.0.2.5"}`)
+	r.peers("10.0.8.0-24 192.0.2.8, 10.0.9.0-24 192.0.2.5")
+	n.del("subnets/10.0.8.0-24")
+	r.peers("10.0.9.0-24 192.0.2.5")
+	if got := r.said("a key among the leases is passed over"); got != 1 {
+		t.Error("junk is told", got, "times")
+	}
+}
+
+// Only another node can take the subnet, and that ends the agent.
+func TestSubnetLost(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	r := run(t, options(t, n, "192.0.2.1")).ready()
+	name := n.leases()[0].Name
+	n.del("subnets/" + name)
+	r.says("the lease was gone and is there again")
+	n.put("subnets/"+name, `{"PublicIP":"192.0.2.2"}`)
+	var lost *subnet.Lost
+	if err := r.wait(); !errors.As(err, &lost) || lost.Other.PublicIP.String() != "192.0.2.2" {
+		t.Error(err)
+	}
+	r.says("the subnet is lost; started again, the agent leases another")
+}
+
+// A file that cannot be written keeps the node from being ready, and no more.
+func TestFileNotWritten(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	dir := filepath.Dir(o.SubnetFile)
+	check(t, os.WriteFile(dir, nil, 0o600))
+	r := run(t, o)
+	r.readyz(http.StatusServiceUnavailable, "write the subnet file: ")
+	r.says("ready")
+	check(t, os.Remove(dir))
+	r.ready()
+}
+
+func TestFull(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", `{"Network":"10.0.0.0/22","SubnetMin":"10.0.1.0","SubnetMax":"10.0.1.0"}`)
+	n.put("subnets/10.0.1.0-24", `{"PublicIP":"192.0.2.2"}`)
+	if err := run(t, options(t, n, "192.0.2.1")).wait(); !errors.Is(err, subnet.ErrFull) {
+		t.Error(err)
+	}
+}
+
+// The second of two agents for one file says who the first is.
+func TestAlone(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready()
+	o.Health = options(t, n, "192.0.2.1").Health
+	err := run(t, o).wait()
+	if !errors.Is(err, errRuns) || !strings.Contains(err.Error(), fmt.Sprintf("process %d:", os.Getpid())) {
+		t.Error(err)
+	}
+	if err := Cleanup(t.Context(), withLog(o)); !errors.Is(err, errRuns) {
+		t.Error("cleaned up under a running agent:", err)
+	}
+}
+
+// What the former config needed is taken back when another kind of network is
+// joined.
+func TestReplace(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready().stop()
+	n.put("config", `{"Network":"10.0.0.0/16","Backend":{"Type":"VXLAN","DirectRouting":true}}`)
+	r := run(t, o).ready()
+	r.stop()
+	if len(r.made) != 1 {
+		t.Error("a device that is kept was taken back")
+	}
+	n.put("config", `{"Network":"10.0.0.0/16","Backend":{"Type":"host-gw"}}`)
+	r = run(t, o).ready()
+	r.stop()
+	if len(r.made) != 2 || !slices.Equal(r.made[1].noted(), []string{"cleanup vxlan"}) || r.made[0].kind != "host-gw" {
+		t.Errorf("%+v", r.made)
+	}
+}
+
+// A damaged memory is none.
+func TestDamagedMemory(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	path, err := memoryPath(o.RunDir, o.SubnetFile)
+	check(t, err)
+	_, err = o.RunDir.Create()
+	check(t, err)
+	check(t, os.WriteFile(path, []byte(`{"PID":17,"Type":"vxlan"`), 0o600))
+	run(t, o).ready().stop()
+	var h held
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &h) != nil || h.Type != "vxlan" || h.Lease.Name == "" {
+		t.Error(string(text), err)
+	}
+}
+
+func TestEmbedded(t *testing.T) {
+	n := newNetwork(t) // whose server is not used
+	o := options(t, n, "192.0.2.1")
+	url := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	o.Embedded = embedded.Options{URL: url, Dir: filepath.Join(filepath.Dir(string(o.RunDir)), "etcd")}
+	o.Registry.Endpoints = []string{url}
+	r := run(t, o)
+	r.readyz(http.StatusServiceUnavailable, "there is no config")
+	here := networkAt(t, url, n.prefix)
+	here.put("config", vxlanNet)
+	r.ready()
+	name := here.leases()[0].Name
+	r.stop()
+	r = run(t, o).ready()
+	if again := here.leases(); len(again) != 1 || again[0].Name != name {
+		t.Error(name, again)
+	}
+	r.stop()
+	o.Log = withLog(o).Log
+	o.backends = r.o.backends
+	check(t, Cleanup(t.Context(), o))
+	run(t, o).ready()
+	if again := here.leases(); len(again) != 1 {
+		t.Error(again)
+	}
+}
+
+func TestProbesPortTaken(t *testing.T) {
+	n := newNetwork(t)
+	o := options(t, n, "192.0.2.1")
+	l, err := net.Listen("tcp", o.Health.String())
+	check(t, err)
+	defer l.Close()
+	if err := run(t, o).wait(); err == nil || !strings.Contains(err.Error(), "--healthz-ip, --healthz-port: ") {
+		t.Error(err)
+	}
+}
+
+// Many nodes that start at one instant get subnets of their own.
+func TestAtOneInstant(t *testing.T) {
+	const nodes, times = 20, 3
+	for range times {
+		n := newNetwork(t)
+		n.put("config", `{"Network":"10.0.0.0/18","Backend":{"Type":"vxlan"}}`)
+		all := make([]Options, nodes)
+		for i := range all {
+			all[i] = options(t, n, fmt.Sprintf("192.0.2.%d", i+1))
+		}
+		running := make([]*running, nodes)
+		for i, o := range all {
+			running[i] = run(t, o)
+		}
+		for _, r := range running {
+			r.ready()
+		}
+		leases := n.leases()
+		seen := map[string]bool{}
+		for _, l := range leases {
+			seen[l.IPv4.String()] = true
+		}
+		if len(leases) != nodes || len(seen) != nodes {
+			t.Fatalf("%d leases, %d subnets, of %d nodes", len(leases), len(seen), nodes)
+		}
+		for _, r := range running {
+			eventually(t, func() error {
+				if got := strings.Count(r.backend.table(), ", ") + 1; got != nodes-1 {
+					return fmt.Errorf("%d peers", got)
+				}
+				return nil
+			})
+			r.stop()
+		}
+	}
+}
+
+func TestOfOthers(t *testing.T) {
+	own := lease.Lease{Name: "10.0.1.0-24", Record: lease.Record{PublicIP: addr("192.0.2.1")}}
+	other := lease.Lease{Name: "10.0.2.0-24", Record: lease.Record{PublicIP: addr("192.0.2.2")}}
+	moved := lease.Lease{Name: "10.0.2.0-24", Record: lease.Record{PublicIP: addr("192.0.2.1")}}
+	n := &node{lease: own}
+	for _, c := range []struct {
+		event registry.Event
+		want  string
+	}{
+		{registry.Event{Kind: registry.Added, Lease: own}, "[]"},
+		{registry.Event{Kind: registry.Removed, Lease: own}, "[]"},
+		{registry.Event{Kind: registry.Changed, Lease: own, Old: own}, "[]"},
+		{registry.Event{Kind: registry.Added, Lease: moved}, "[]"},
+		{registry.Event{Kind: registry.Added, Lease: other}, "[0 192.0.2.2]"},
+		{registry.Event{Kind: registry.Removed, Lease: other}, "[2 192.0.2.2]"},
+		{registry.Event{Kind: registry.Changed, Lease: other, Old: other}, "[1 192.0.2.2]"},
+		{registry.Event{Kind: registry.Changed, Lease: moved, Old: other}, "[2 192.0.2.2]"},
+		{registry.Event{Kind: registry.Changed, Lease: other, Old: moved}, "[0 192.0.2.2]"},
+	} {
+		var got []string
+		for _, e := range n.ofOthers([]registry.Event{c.event}) {
+			got = append(got, fmt.Sprint(int(e.Kind), " ", e.Lease.PublicIP))
+		}
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%+v: %v, want %s", c.event, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/weftnet/weft/internal/flannel/backend"
+	"github.com/weftnet/weft/internal/flannel/backend/alloc"
+	"github.com/weftnet/weft/internal/flannel/netconf"
+)
+
+// newBackend returns what the config asks for.
+func (a *agent) newBackend(place backend.Node, cfg *netconf.Config) (backend.Backend, error) {
+	if a.backends != nil {
+		return a.backends(place, cfg)
+	}
+	switch cfg.Backend.(type) {
+	case *netconf.Alloc:
+		return alloc.New(place), nil
+	}
+	return nil, fmt.Errorf("backend %s is not served", cfg.Backend.Type())
+}
