@@ -146,7 +146,7 @@ func (f *agentFlags) explain(err error) error {
 	}
 	name, found := strings.CutPrefix(err.Error(), undefined)
 	if !found {
-		return usagef("%s", strings.ReplaceAll(err.Error(), "flag -", "flag --"))
+		return usagef("%s", strings.NewReplacer("flag -", "flag --", "argument: -", "argument: --").Replace(err.Error()))
 	}
 	meant := ""
 	if near := spelling.Nearest(name, f.names()); near != "" {
