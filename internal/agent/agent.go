@@ -37,8 +37,10 @@ type Options struct {
 	RunDir     control.RunDir // of the daemon that serves the links
 	Log        *zap.Logger
 
-	backends func(backend.Node, *netconf.Config) (backend.Backend, error) // instead of those that there are, for tests
-	ttl      time.Duration                                                // of leases, 0 for flannel's
+	// Instead of what there is, for tests.
+	backends func(backend.Node, *netconf.Config) (backend.Backend, error)
+	filter   packetFilter
+	ttl      time.Duration // of leases, 0 for flannel's
 }
 
 // Run is the life of a node. It ends with ctx, which is no error, and leaves

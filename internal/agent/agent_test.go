@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weftnet/weft/internal/flannel/embedded"
 	"github.com/weftnet/weft/internal/flannel/lease"
@@ -196,6 +197,24 @@ func TestFileNotWritten(t *testing.T) {
 	r.ready()
 }
 
+// Nor is it ready without the rules that its containers need, until they are
+// there.
+func TestRulesMissing(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	filter, refused := &noFilter{}, errors.New("not permitted")
+	filter.err.Store(&refused)
+	o.filter, o.Resync = filter, time.Millisecond
+	r := run(t, o)
+	r.readyz(http.StatusServiceUnavailable, "packet filter: not permitted")
+	filter.err.Store(nil)
+	r.ready()
+	if got := r.said("packet filter: something is missing"); got != 1 {
+		t.Error("said", got, "times")
+	}
+}
+
 func TestFull(t *testing.T) {
 	n := newNetwork(t)
 	n.put("config", `{"Network":"10.0.0.0/22","SubnetMin":"10.0.1.0","SubnetMax":"10.0.1.0"}`)
@@ -278,7 +297,7 @@ func TestEmbedded(t *testing.T) {
 		t.Error(name, again)
 	}
 	r.stop()
-	o.Log = withLog(o).Log
+	o = withLog(o)
 	o.backends = r.o.backends
 	check(t, Cleanup(t.Context(), o))
 	run(t, o).ready()

@@ -25,7 +25,7 @@ func Cleanup(ctx context.Context, o Options) error {
 		return err
 	}
 	var left []error
-	for _, step := range []func(context.Context) error{n.openStore, n.releaseBackend, n.releaseRules, n.releaseFile, n.releaseLease} {
+	for _, step := range []func(context.Context) error{n.openFilter, n.openStore, n.releaseBackend, n.releaseRules, n.releaseFile, n.releaseLease} {
 		left = append(left, step(ctx))
 	}
 	if err := errors.Join(left...); err != nil {
@@ -69,10 +69,8 @@ func (n *node) configNow(ctx context.Context) (*netconf.Config, error) {
 	return cfg, err
 }
 
-func (n *node) releaseRules(ctx context.Context) (err error) {
-	if n.rules != nil {
-		err = n.rules.Remove(ctx)
-	}
+func (n *node) releaseRules(ctx context.Context) error {
+	err := n.filter.Remove(ctx)
 	if n.memory.Hole {
 		err = errors.Join(err, delHoles(n.memory.Lease.Subnet))
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/weftnet/weft/internal/flannel/iface"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/store"
 	"github.com/weftnet/weft/internal/lab"
@@ -193,6 +195,20 @@ func (r *recorder) Apply(_ context.Context, events []registry.Event) error {
 
 func (r *recorder) Cleanup(context.Context) error { r.note("cleanup %s", r.kind); return nil }
 
+// noFilter is a packet filter of a host that has none, or fails as told.
+type noFilter struct{ err atomic.Pointer[error] }
+
+func (f *noFilter) fail() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (f *noFilter) Apply(context.Context, netfilter.Rules) error { return f.fail() }
+func (f *noFilter) Resync(context.Context) error                 { return f.fail() }
+func (f *noFilter) Remove(context.Context) error                 { return f.fail() }
+
 // running is an agent in this process.
 type running struct {
 	t       *testing.T
@@ -242,6 +258,9 @@ func run(t *testing.T, o Options) *running {
 		r.backend = &recorder{place: place, kind: cfg.Backend.Type()}
 		r.made = append(r.made, r.backend)
 		return r.backend, nil
+	}
+	if o.filter == nil {
+		o.filter = &noFilter{}
 	}
 	r.o = o
 	ctx, end := context.WithCancel(context.Background())
@@ -348,6 +367,6 @@ func (r *running) peers(want string) {
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func withLog(o Options) Options {
-	o.Log = zap.NewNop()
+	o.Log, o.filter = zap.NewNop(), &noFilter{}
 	return o
 }

@@ -5,13 +5,26 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 )
 
-// rules are what the host's packet filter has to have for the containers'
-// packets.
-type rules interface {
+// packetFilter is the host's, with the rules that the containers' packets need.
+type packetFilter interface {
+	// Apply makes the rules stand, and no others of their kind. Where it fails
+	// Resync tries again.
+	Apply(ctx context.Context, r netfilter.Rules) error
+	// Resync puts in place what is missing.
 	Resync(ctx context.Context) error
+	// Remove takes all back, also what a former process has left.
 	Remove(ctx context.Context) error
+}
+
+func (n *node) openFilter(context.Context) error {
+	if n.filter == nil {
+		n.filter = netfilter.New(n.Log.Named("netfilter"))
+	}
+	return nil
 }
 
 // startRules puts them in place for the first time.
@@ -20,8 +33,17 @@ func (n *node) startRules(ctx context.Context) error {
 	if err := n.memory.save(); err != nil {
 		return err
 	}
-	n.resync(ctx)
+	n.check(ctx, ofFilter, "packet filter", func() error { return n.filter.Apply(ctx, n.wantedRules()) })
+	n.checkHole(ctx)
 	return nil
+}
+
+func (n *node) wantedRules() netfilter.Rules {
+	return netfilter.Rules{
+		Network: n.config.IPv4.Network, Subnet: n.lease.IPv4,
+		Network6: n.config.IPv6.Network, Subnet6: n.lease.IPv6,
+		Forward: n.Forward, Masquerade: n.Masquerade, RandomFully: !n.FixedPorts, NFT: n.config.EnableNFT,
+	}
 }
 
 // keepRules looks again every --iptables-resync seconds.
@@ -33,21 +55,20 @@ func (n *node) keepRules(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			n.resync(ctx)
+			n.check(ctx, ofFilter, "packet filter", func() error { return n.filter.Resync(ctx) })
+			n.checkHole(ctx)
 		}
 	}
 }
 
-// resync tells of the same trouble once.
-func (n *node) resync(ctx context.Context) {
-	n.check(ctx, ofFilter, "packet filter", n.rules != nil, func() error { return n.rules.Resync(ctx) })
-	n.check(ctx, ofHole, "blackhole route", n.Blackhole, func() error { return addHoles(n.lease.Subnet) })
+func (n *node) checkHole(ctx context.Context) {
+	if n.Blackhole {
+		n.check(ctx, ofHole, "blackhole route", func() error { return addHoles(n.lease.Subnet) })
+	}
 }
 
-func (n *node) check(ctx context.Context, p part, what string, wanted bool, put func() error) {
-	if !wanted {
-		return
-	}
+// check tells of the same trouble once.
+func (n *node) check(ctx context.Context, p part, what string, put func() error) {
 	err := put()
 	switch {
 	case ctx.Err() != nil:

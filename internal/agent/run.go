@@ -26,7 +26,6 @@ type node struct {
 	memory   *memory
 	lease    lease.Lease
 	mtu      int
-	rules    rules
 }
 
 func (a *agent) run(ctx context.Context) error {
@@ -35,7 +34,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	n := &node{agent: a}
 	for _, step := range []func(context.Context) error{
-		n.openMemory, n.openStore, n.awaitConfig, n.choosePlace, n.prepare, n.acquire, n.start, n.writeFile,
+		n.openMemory, n.openFilter, n.openStore, n.awaitConfig, n.choosePlace, n.prepare, n.acquire, n.start, n.writeFile,
 	} {
 		if err := step(ctx); err != nil {
 			return err
