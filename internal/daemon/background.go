@@ -50,6 +50,7 @@ func serveBackground(ctx context.Context, socket string, first net.Conn) (worthK
 	}
 	var troubled atomic.Bool
 	log := newLogger(os.Stderr, &troubled)
+	shedProgram()
 	log.Info("serving", zap.String("socket", socket), zap.Int("pid", os.Getpid()))
 	d := newDaemon(log, newLinks(log), false)
 	err = d.run(ctx, l, first)

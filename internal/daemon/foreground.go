@@ -44,6 +44,7 @@ func Foreground(ctx context.Context, dir control.RunDir, setUp func(context.Cont
 }
 
 func serveForeground(ctx context.Context, l *net.UnixListener, log *zap.Logger, setUp func(context.Context) error) error {
+	shedProgram()
 	log.Info("serving", zap.String("socket", l.Addr().String()))
 	ctx, end := context.WithCancel(ctx)
 	defer end()
