@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,7 +28,15 @@ func (n *node) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	n.lease.Record, err = n.backend.Prepare(ctx)
-	return err
+	return n.ofBackend(err)
+}
+
+// ofBackend names what an error is of.
+func (n *node) ofBackend(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("backend %s: %w", n.config.Backend.Type(), err)
 }
 
 // acquire gets a subnet, and waits for a store that does not answer.
@@ -72,7 +81,7 @@ func (n *node) previous() lease.Subnet {
 func (n *node) start(ctx context.Context) (err error) {
 	n.status.wait(ofStart, "devices are being given their addresses")
 	if n.mtu, err = n.backend.Start(ctx, n.lease); err != nil {
-		return err
+		return n.ofBackend(err)
 	}
 	return n.startRules(ctx)
 }

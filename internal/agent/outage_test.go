@@ -22,7 +22,7 @@ func TestStoreAway(t *testing.T) {
 	r := run(t, options(t, n, "192.0.2.1")).ready()
 	for i := range 2 {
 		server.Cut()
-		r.readyz(http.StatusServiceUnavailable, "flanneld is not ready yet\netcd does not answer; what is known of the peers stays, and forwarding goes on: etcd does not answer: "+server.Endpoint)
+		r.readyz(http.StatusServiceUnavailable, "flanneld is not ready yet\nforwarding goes on with the peers that are known, without etcd: etcd does not answer: "+server.Endpoint)
 		check(t, server.Mend())
 		r.ready()
 		if away, back := r.said("forwarding goes on"), r.said("etcd answers again"); away != i+1 || back != i+1 {

@@ -11,6 +11,8 @@ import (
 	"github.com/weftnet/weft/internal/sdnotify"
 )
 
+const away = "forwarding goes on with the peers that are known, without etcd"
+
 // followPeers hands the leases of the other nodes to the backend.
 func (n *node) followPeers(ctx context.Context) error {
 	bad := map[string]string{}
@@ -23,8 +25,8 @@ func (n *node) followPeers(ctx context.Context) error {
 			}
 		},
 		Away: func(err error) {
-			n.status.wait(ofStore, "etcd does not answer; what is known of the peers stays, and forwarding goes on: "+err.Error())
-			n.Log.Warn("etcd does not answer; what is known of the peers stays, and forwarding goes on", zap.Error(err))
+			n.status.wait(ofStore, away+": "+err.Error())
+			n.Log.Warn(away, zap.Error(err))
 		},
 		Back: func() {
 			n.status.well(ofStore)

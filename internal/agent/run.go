@@ -52,6 +52,7 @@ func (n *node) openStore(ctx context.Context) error {
 			return err
 		}
 		n.atEnd(s.Close)
+		go n.tellOfStore(s)
 		n.Log.Info("running etcd in this process", zap.String("url", n.Embedded.URL), zap.String("data", n.Embedded.Dir))
 	}
 	r, err := registry.Open(n.Registry)
@@ -61,6 +62,14 @@ func (n *node) openStore(ctx context.Context) error {
 	n.registry = r
 	n.atEnd(func() { _ = r.Close() })
 	return nil
+}
+
+// tellOfStore waits for the end of the store in this process. If it ends by
+// itself the node goes on as it does without one.
+func (n *node) tellOfStore(s *embedded.Server) {
+	if err := <-s.Failed(); err != nil {
+		n.Log.Error("the store in this process has ended", zap.Error(err))
+	}
 }
 
 // awaitConfig waits for a config that can be used for as long as it takes.

@@ -3,13 +3,18 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/nftables"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -17,11 +22,11 @@ import (
 const hostGW = `{"Network":"172.7.0.0/16","Backend":{"Type":"host-gw"}}`
 
 // pair is two nodes of a network, with a container behind each.
-func pair(t *testing.T, config string, more ...string) *network {
+func pair(t *testing.T, more ...string) *network {
 	t.Helper()
 	w := newNetwork(t, 2)
 	w.nodes[0].start(more...)
-	w.put("config", config)
+	w.configure(hostGW)
 	w.nodes[1].start(more...)
 	for _, n := range w.nodes {
 		n.ready()
@@ -29,8 +34,9 @@ func pair(t *testing.T, config string, more ...string) *network {
 	return w
 }
 
-// pings has two hosts reach each other.
-func pings(t *testing.T, w *network) (a, b *lab.Host) {
+// pings has the containers of two nodes reach each other. It returns what the
+// first pings.
+func pings(t *testing.T, w *network) (from *lab.Host, to netip.Addr) {
 	t.Helper()
 	a, addrA := w.nodes[0].container()
 	b, addrB := w.nodes[1].container()
@@ -40,11 +46,11 @@ func pings(t *testing.T, w *network) (a, b *lab.Host) {
 	if err := a.Ping(addrB, lab.PingOptions{Count: 20}).Lost(); err != nil {
 		t.Error(err)
 	}
-	return a, b
+	return a, addrB
 }
 
 func TestHostGW(t *testing.T) {
-	w := pair(t, hostGW)
+	w := pair(t)
 	for i, n := range w.nodes {
 		peer := w.nodes[1-i]
 		eventually(t, func() error { return n.has(fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet, peer.addr)) })
@@ -55,7 +61,7 @@ func TestHostGW(t *testing.T) {
 // Whichever signal ends an agent, it does so without an error and leaves all
 // there is; the next one goes on with it.
 func TestSignals(t *testing.T) {
-	w := pair(t, hostGW)
+	w := pair(t)
 	n, peer := w.nodes[1], w.nodes[0]
 	subnet, route := n.file().Subnet, fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet, peer.addr)
 	eventually(t, func() error { return n.has(route) })
@@ -82,7 +88,7 @@ func TestSignals(t *testing.T) {
 }
 
 func TestCleanup(t *testing.T) {
-	w := pair(t, hostGW, "--ip-blackhole-route", "--iptables-resync=1")
+	w := pair(t, "--ip-blackhole-route", "--iptables-resync=1")
 	n, peer := w.nodes[1], w.nodes[0]
 	own := n.file().Subnet
 	eventually(t, func() error { return n.has(peer.file().Subnet.String()) })
@@ -122,12 +128,12 @@ func TestCleanup(t *testing.T) {
 
 // Nothing of the node's traffic needs the agents or the store.
 func TestTrafficWithoutAgents(t *testing.T) {
-	w := pair(t, hostGW)
-	a, _ := pings(t, w)
+	w := pair(t)
+	from, to := pings(t, w)
 	for _, n := range w.nodes {
 		n.signal(syscall.SIGKILL)
 	}
-	if err := a.Ping(w.nodes[1].file().Subnet.Addr().Next().Next(), lab.PingOptions{Count: 20}).Lost(); err != nil {
+	if err := from.Ping(to, lab.PingOptions{Count: 20}).Lost(); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,7 +142,7 @@ func TestTrafficWithoutAgents(t *testing.T) {
 func TestAsFlanneld(t *testing.T) {
 	w := newNetwork(t, 2)
 	w.nodes[0].start()
-	w.put("config", hostGW)
+	w.configure(hostGW)
 	n := w.nodes[1]
 	program := filepath.Join(n.dir, "flanneld")
 	self, err := os.Executable()
@@ -160,7 +166,7 @@ func TestFailures(t *testing.T) {
 	w := newNetwork(t, 1)
 	n := w.nodes[0]
 	n.start("--iface=wg0") // behind --iface=eth0, which counts
-	w.put("config", hostGW)
+	w.configure(hostGW)
 	n.ready()
 	n.signal(syscall.SIGTERM)
 	n.start("--public-ip=203.0.113.9").agent.Ended()
@@ -174,4 +180,103 @@ func TestFailures(t *testing.T) {
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
+}
+
+// A network in etcd's older interface, as `etcdctl mk` and `set` make it.
+func TestOlderAPI(t *testing.T) {
+	w := newNetwork(t, 2)
+	for _, n := range w.nodes {
+		n.start("--etcd-api=2", "--etcd-prefix=/atomic.io/network")
+	}
+	key := w.store + "/v2/keys/atomic.io/network/"
+	eventually(t, func() error {
+		req, err := http.NewRequest(http.MethodPut, key+"config", strings.NewReader("value="+url.QueryEscape(hostGW)))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := w.http.Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	for _, n := range w.nodes {
+		n.ready()
+	}
+	pings(t, w)
+	resp, err := w.http.Get(key + "subnets")
+	check(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	check(t, err)
+	for _, n := range w.nodes {
+		want := fmt.Sprintf(`"/atomic.io/network/subnets/%s","value":"{\"PublicIP\":\"%v\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}"`,
+			strings.ReplaceAll(n.file().Subnet.String(), "/", "-"), n.addr)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s, want %s", text, want)
+		}
+	}
+}
+
+// The rules are put back when they are flushed, outlive the agent, and go with
+// the clean-up.
+func TestRules(t *testing.T) {
+	w := newNetwork(t, 1)
+	n := w.nodes[0]
+	n.start("--ip-masq", "--iptables-resync=1")
+	w.configure(hostGW)
+	n.ready()
+	if f := n.file(); !f.IPMasq {
+		t.Error(f)
+	}
+	rules := n.rules()
+	if rules == 0 {
+		t.Fatal("no rules")
+	}
+	check(t, n.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.FlushRuleset()
+		return c.Flush()
+	}))
+	eventually(t, func() error {
+		if got := n.rules(); got != rules {
+			return fmt.Errorf("%d rules, want %d", got, rules)
+		}
+		return nil
+	})
+	n.signal(syscall.SIGTERM)
+	if got := n.rules(); got != rules {
+		t.Errorf("%d rules, want %d", got, rules)
+	}
+	if out := n.run(append([]string{"agent", "--cleanup"}, n.flags()...)...); out.Status != 0 {
+		t.Error(out)
+	}
+	if got := n.rules(); got != 0 {
+		t.Errorf("%d rules are left", got)
+	}
+}
+
+// rules counts all of the host's.
+func (n *node) rules() (count int) {
+	n.t.Helper()
+	check(n.t, n.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		chains, err := c.ListChains()
+		for _, chain := range chains {
+			rules, err := c.GetRules(chain.Table, chain)
+			if err != nil {
+				return err
+			}
+			count += len(rules)
+		}
+		return err
+	}))
+	return count
 }

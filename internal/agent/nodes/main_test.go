@@ -49,8 +49,6 @@ func eventually(t *testing.T, cond func() error) {
 	check(t, lab.Eventually(soon, cond))
 }
 
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
 // network is some nodes on one wire, 10.4.7.0/24, of which the first runs the
 // store.
 type network struct {
@@ -272,11 +270,11 @@ func (w *network) call(path string, body map[string]string) ([]byte, error) {
 
 const prefix = "/coreos.com/network/"
 
-// put sets a key, once etcd is there.
-func (w *network) put(key, value string) {
+// configure writes the config, once etcd is there.
+func (w *network) configure(text string) {
 	w.t.Helper()
 	eventually(w.t, func() error {
-		_, err := w.call("put", map[string]string{"key": prefix + key, "value": value})
+		_, err := w.call("put", map[string]string{"key": prefix + "config", "value": text})
 		return err
 	})
 }

@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // DefaultURL is where etcd is looked for, too, unless another place is named.
@@ -42,7 +44,14 @@ func (o Options) url() (*url.URL, error) {
 
 // Server is a running store, of one member, that serves both versions of
 // etcd's interface.
-type Server struct{ etcd *embed.Etcd }
+type Server struct {
+	etcd   *embed.Etcd
+	served []*grpc.Server
+}
+
+// closeWithin is how long clients of the older interface, which wait for
+// changes, may keep Close. What is in the store is on the disk by then.
+const closeWithin = 2 * time.Second
 
 // Start returns when the store answers, or ctx has ended.
 func Start(ctx context.Context, o Options, log *zap.Logger) (*Server, error) {
@@ -58,21 +67,22 @@ func start(ctx context.Context, o Options, log *zap.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Server{}
+	cfg.ServiceRegister = func(g *grpc.Server) { s.served = append(s.served, g) }
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	etcd, err := embed.StartEtcd(cfg)
-	if err != nil {
+	if s.etcd, err = embed.StartEtcd(cfg); err != nil {
 		return nil, err
 	}
 	select {
-	case <-etcd.Server.ReadyNotify():
-		return &Server{etcd}, nil
-	case err = <-etcd.Err():
+	case <-s.etcd.Server.ReadyNotify():
+		return s, nil
+	case err = <-s.etcd.Err():
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	etcd.Close()
+	s.Close()
 	return nil, err
 }
 
@@ -99,5 +109,19 @@ func (o Options) config(log *zap.Logger) (*embed.Config, error) {
 // Failed sends when the store ends by itself.
 func (s *Server) Failed() <-chan error { return s.etcd.Err() }
 
-// Close ends the store. Its data stay.
-func (s *Server) Close() { s.etcd.Close() }
+// Close ends the store. Its data stay. Agents on other nodes watch it and would
+// go on; etcd by itself gives such clients seven seconds.
+func (s *Server) Close() {
+	for _, g := range s.served {
+		g.Stop()
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.etcd.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWithin):
+	}
+}
