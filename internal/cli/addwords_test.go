@@ -83,7 +83,7 @@ func TestWordsOfLinkAdd(t *testing.T) {
 		base + "flowlabel 0xfffff remote 2001:db8::2": link(func(c *config) { c.FlowLabel, c.Remote = 0xfffff, ip("2001:db8::2") }),
 		base + "label 16 local 2001:db8::2":           link(func(c *config) { c.FlowLabel, c.Local = 16, ip("2001:db8::2") }),
 
-		base + "udpcsum noudp6zerocsumtx noudp6zerocsumrx": link(nil),
+		base + "udpcsum noudp6zerocsumtx noudp6zerocsumrx": link(func(c *config) { c.Checksum.UDP = true }),
 		base + "noudpcsum udp6zerocsumtx udp6zerocsumrx":   link(func(c *config) { c.Checksum = dataplane.Checksum{NoUDP: true, ZeroTx6: true, AcceptRx6: true} }),
 
 		base + "group 239.1.1.1 dev eth0":              link(func(c *config) { c.Remote, c.Dev = ip("239.1.1.1"), "eth0" }),
@@ -320,7 +320,7 @@ func TestProfiles(t *testing.T) {
 		"profile rfc7348 dstport 8472":      strict(func(c *config) { c.Port = 8472 }),
 		"dstport 0 profile rfc7348":         strict(func(c *config) { c.Port = 8472 }),
 		"srcport 0 0 profile rfc7348":       strict(func(c *config) { c.SrcPortLow, c.SrcPortHigh = 0, 0 }),
-		"profile rfc7348 udpcsum":           strict(func(c *config) { c.Checksum.NoUDP = false }),
+		"profile rfc7348 udpcsum":           strict(func(c *config) { c.Checksum.NoUDP, c.Checksum.UDP = false, true }),
 		"noudp6zerocsumtx profile rfc7348":  strict(func(c *config) { c.Checksum.ZeroTx6 = false }),
 		"noudp6zerocsumrx profile rfc7348":  strict(func(c *config) { c.Checksum.AcceptRx6 = false }),
 		"df inherit profile rfc7348 ttl 5":  strict(func(c *config) { c.DF, c.TTL = dataplane.DFInherit, 5 }),
