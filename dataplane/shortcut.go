@@ -188,7 +188,7 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	}
 	s.table.Send(&shortcut.Send{
 		Frame: o.Frame, Device: s.device, Link: s.slot, Version: s.version,
-		Outer: underlay.Headers(&o.flow, via, r.VNI), NoCsum: o.flow.NoCsum, Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "", MTU: mtu, IfIndex: via.IfIndex,
+		Outer: underlay.Headers(&o.flow, via, r.VNI), NoCsum: o.flow.NoCsum, Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "", MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
 	})
 }
 

@@ -5,6 +5,8 @@ package shortcut
 import (
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weftnet/weft/encap"
 )
 
@@ -43,7 +45,8 @@ const (
 	sendIPCsum  = 44 // u32, the same of the outer IPv4 header
 	sendCookie  = 48 // u64, of the network namespace
 	sendFlags   = 56 // u32
-	sendHeaders = 64 // outer headers and the inner Ethernet header, outerMax bytes
+	sendNextHop = 60 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
+	sendHeaders = 80 // outer headers and the inner Ethernet header, outerMax bytes
 
 	outer4   = encap.EtherHeaderLen + 20 + 8 + encap.HeaderLen + encap.EtherHeaderLen
 	outer6   = outer4 + 20
@@ -138,9 +141,25 @@ func (s *Send) value(inner uint32, now, cookie uint64) (v [sendValueLen]byte) {
 		}
 	}
 	put(v[sendFlags:], flags)
+	s.putNextHop(v[sendNextHop:])
 	put(v[sendCsum:], s.sum(h[:n+encap.EtherHeaderLen]))
 	put(v[sendIPCsum:], s.ipSum(h))
 	return v
+}
+
+// nextHopLen is the size of struct bpf_redir_neigh (linux/bpf.h).
+const nextHopLen = 20
+
+func (s *Send) putNextHop(b []byte) {
+	if !s.NextHop.IsValid() {
+		return
+	}
+	family := uint32(unix.AF_INET)
+	if s.NextHop.Is6() {
+		family = unix.AF_INET6
+	}
+	binary.NativeEndian.PutUint32(b, family)
+	copy(b[4:], s.NextHop.AsSlice())
 }
 
 func putFlow(v []byte, now, version uint64, link *Slot, ifIndex int) {

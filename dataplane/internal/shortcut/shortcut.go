@@ -74,6 +74,8 @@ type Send struct {
 	Csum    bool   // it never is
 	MTU     int    // of the path, in bytes of outer IP packet
 	IfIndex int    // of the underlay device
+
+	NextHop netip.Addr // by that device; the zero Addr leaves it to the kernel's route
 }
 
 // Receive is what comes from one station behind a VTEP.

@@ -292,5 +292,11 @@ func (t *Table) sendOut(a *assembler) {
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
 	a.count(t.figures, 0, sendFigure, sendSizeAt, "counted")
 	a.load32(asm.R1, rFlow, flowIfIndex)
-	a.add(asm.Mov.Imm(asm.R2, 0), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0), asm.FnRedirectNeigh.Call(), asm.Return())
+	a.add(asm.Mov.Imm(asm.R2, 0), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0))
+	a.load32(asm.R5, rFlow, sendNextHop)
+	// Without a next hop the kernel looks for a route, packet by packet.
+	a.add(asm.JEq.Imm(asm.R5, 0, "redirect"),
+		asm.Mov.Reg(asm.R2, rFlow), asm.Add.Imm(asm.R2, sendNextHop), asm.Mov.Imm(asm.R3, nextHopLen))
+	a.here("redirect")
+	a.add(asm.FnRedirectNeigh.Call(), asm.Return())
 }

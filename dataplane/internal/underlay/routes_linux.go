@@ -91,6 +91,7 @@ func (r *Routes) ask(to route) Via {
 	if via.HopLimit == 0 {
 		via.HopLimit = r.hopLimit(to.path)
 	}
+	via.NextHop = nextHop(to.remote, &found[0])
 	switch {
 	case found[0].Type != unix.RTN_UNICAST:
 		via.Refused = fmt.Sprintf("%v is not reached by a device of the underlay", to.remote)
@@ -98,6 +99,20 @@ func (r *Routes) ask(to route) Via {
 		via.Refused = fmt.Sprintf("the kernel does not say what it sends to %v with", to.remote)
 	}
 	return via
+}
+
+// nextHop is the gateway, or the remote itself.
+func nextHop(remote netip.Addr, found *netlink.Route) netip.Addr {
+	switch gateway, ok := netip.AddrFromSlice(found.Gw); {
+	case found.Via != nil:
+		return netip.Addr{}
+	case !ok:
+		return remote
+	case remote.Is4():
+		return gateway.Unmap()
+	default:
+		return gateway
+	}
 }
 
 // hopLimit is what a socket uses by itself where the route says nothing. Over

@@ -8,6 +8,7 @@ type Via struct {
 	IfIndex  int        // of the underlay device
 	Source   netip.Addr // of the route, where a Flow has no Local
 	HopLimit uint8      // of the route, where a Flow has no TTL
+	NextHop  netip.Addr // whose link-layer address the datagrams get; the zero Addr where that is of another family
 
 	// Refused says why nothing goes this way but by a socket, and Uncut why
 	// super-frames do not go whole; "" if they do.
