@@ -162,7 +162,7 @@ func (a *assembler) holds(slots *ebpf.Map, queueAt int16) {
 	}
 	a.load64(asm.R3, asm.R1, wordDrained*8)
 	a.load64(asm.R4, rFlow, flowWaited)
-	a.add(asm.JLE.Reg(asm.R3, asm.R4, toWait))
+	a.add(asm.Add.Imm(asm.R4, int32(enqueue)), asm.JLE.Reg(asm.R3, asm.R4, toWait))
 }
 
 // count adds a packet of size bytes, which is in a register that calls leave

@@ -35,6 +35,11 @@ const Lease = time.Second
 // to be empty: by then no frame can be under way that it saw before.
 const settle = time.Millisecond
 
+// enqueue is how long a packet may take from a program that leaves it to the
+// process, and notes the time, to the queue. A queue that was seen empty sooner
+// may have been so before the packet came.
+const enqueue = 100 * time.Microsecond
+
 // Slot is memory that programs read and the process writes: of a link, or of a
 // socket that it receives by.
 type Slot struct {
