@@ -25,7 +25,7 @@ func TestNoVXLANKernel(t *testing.T) {
 	if !noVXLANExpected() {
 		t.Skip("for a kernel without vxlan: make test-novxlan boots one")
 	}
-	a, b := connect(t, pairing{user, user}, underlay4, nil)
+	a, b := connect(t, pairing{user, user}, underlay4, byProcess(nil))
 	err := a.AddKernelVXLAN(lab.VXLAN{Name: "kvx0", ID: 9, Port: 4790, Remote: underlay4.b})
 	if !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("the kernel's answer to a link of type vxlan is %v, want EOPNOTSUPP", err)

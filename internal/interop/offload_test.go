@@ -11,8 +11,8 @@ import (
 // TestOffloadSwitches switches off one offload after the other, and all of
 // them: what is off carries nothing and says so, and the others are engaged.
 func TestOffloadSwitches(t *testing.T) {
-	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro", "tunnel_gso"}
-	for _, off := range append([]string{"", strings.Join(all, ",")}, all...) {
+	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro", "tunnel_gso", "shortcut_tx", "shortcut_rx"}
+	for _, off := range append([]string{"", strings.Join(all, ","), "shortcut_tx,shortcut_rx", "tunnel_gso,shortcut_tx,shortcut_rx"}, all...) {
 		t.Run("off="+off, func(t *testing.T) {
 			without := func(s *spec) { s.Env = append(s.Env, "WEFT_OFFLOAD_OFF="+off) }
 			a, b := connect(t, pairing{user, user}, underlay4, func(a, b *spec) { without(a); without(b) })
@@ -20,8 +20,7 @@ func TestOffloadSwitches(t *testing.T) {
 			check(t, err)
 			engaged := map[string]uint64{}
 			for _, v := range []*vtep{a, b} {
-				o := v.weft.stats(v.link).Offload
-				for name, n := range map[string]uint64{"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO, "tunnel_gso": o.TunnelGSO} {
+				for name, n := range carriedBy(v) {
 					engaged[name] += n
 				}
 			}
@@ -35,14 +34,39 @@ func TestOffloadSwitches(t *testing.T) {
 					t.Errorf("link show says that %s is off: %v\n%s", name, says, show)
 				}
 			}
-			// A TCP transfer has no UDP super-frames; runs of datagrams need both ends' help.
-			if off == "tunnel_gso" && (engaged["dev_gso"] == 0 || engaged["udp_gso"] == 0 || engaged["udp_gro"] == 0) {
-				t.Errorf("offloads were not engaged: %v", engaged)
-			}
-			if off == "" && (engaged["dev_gso"] == 0 || engaged["tunnel_gso"] == 0 && lab.LackOfTunnelGSO() == nil) {
-				t.Errorf("offloads were not engaged: %v", engaged)
-			}
+			checkSwitched(t, off, engaged)
 		})
+	}
+}
+
+// carriedBy is what each offload has carried, by its name.
+func carriedBy(v *vtep) map[string]uint64 {
+	o := v.weft.stats(v.link).Offload
+	return map[string]uint64{
+		"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO,
+		"tunnel_gso": o.TunnelGSO, "shortcut_tx": o.ShortcutTx, "shortcut_rx": o.ShortcutRx,
+	}
+}
+
+// checkSwitched wants those engaged that what is switched off leaves the work
+// to. A TCP transfer has no UDP super-frames; runs of datagrams need both ends'
+// help.
+func checkSwitched(t *testing.T, off string, engaged map[string]uint64) {
+	t.Helper()
+	want := map[string][]string{
+		"":                                   {"dev_gso", "shortcut_tx", "shortcut_rx"},
+		"tunnel_gso":                         {"dev_gso", "shortcut_tx", "shortcut_rx"},
+		"dev_uso":                            {"dev_gso", "shortcut_tx", "shortcut_rx"},
+		"shortcut_tx":                        {"dev_gso", "tunnel_gso", "shortcut_rx"},
+		"shortcut_rx":                        {"dev_gso", "shortcut_tx"},
+		"shortcut_tx,shortcut_rx":            {"dev_gso", "tunnel_gso"},
+		"tunnel_gso,shortcut_tx,shortcut_rx": {"dev_gso", "udp_gso", "udp_gro"},
+	}
+	for _, name := range want[off] {
+		lacks := name == "tunnel_gso" && lab.LackOfTunnelGSO() != nil || strings.HasPrefix(name, "shortcut") && lab.LackOfShortcuts() != nil
+		if engaged[name] == 0 && !lacks {
+			t.Errorf("%s was not engaged: %v", name, engaged)
+		}
 	}
 }
 

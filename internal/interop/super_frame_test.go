@@ -56,7 +56,7 @@ func TestPartialChecksum(t *testing.T) {
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
-				a, b := connect(t, pairing{kernel, user}, u, withOffload(word))
+				a, b := connect(t, pairing{kernel, user}, u, byProcess(withOffload(word)))
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 				wire, inside := lab.TestCapture(t, b.Host, "eth0"), lab.TestCapture(t, b.Host, "vxlan0")
 				for i := range innerB {
@@ -122,7 +122,7 @@ func TestSuperFrame(t *testing.T) {
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
-				a, b := connect(t, pairing{kernel, user}, u, withOffload(word))
+				a, b := connect(t, pairing{kernel, user}, u, byProcess(withOffload(word)))
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 				d, err := b.Device("vxlan0")
 				check(t, err)

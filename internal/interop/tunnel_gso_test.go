@@ -26,7 +26,7 @@ func TestTunnelGSO(t *testing.T) {
 				if p.b == kernel {
 					lab.NeedKernelVXLAN(t)
 				}
-				a, b := connect(t, p, u, nil)
+				a, b := connect(t, p, u, byProcess(nil))
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 				m, before := newMeter(t, a, b), outOfOrder(t, b.Host)
 				capture, err := b.CaptureSnap("eth0", headersOnly)
@@ -120,7 +120,7 @@ func outOfOrder(t *testing.T, h *lab.Host) (n int) {
 // arrives in the order in which it was sent.
 func TestTunnelGSOOrder(t *testing.T) {
 	lab.NeedTunnelGSO(t)
-	a, b := connect(t, pairing{user, user}, underlay4, nil)
+	a, b := connect(t, pairing{user, user}, underlay4, byProcess(nil))
 	check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 	m := newMeter(t, a, b)
 	before := outOfOrder(t, a.Host) + outOfOrder(t, b.Host)
@@ -158,7 +158,7 @@ func TestTunnelGSOOrder(t *testing.T) {
 func TestTunnelGSOInterface(t *testing.T) {
 	lab.NeedTunnelGSO(t)
 	const name = "weft-tx0"
-	a, b := connect(t, pairing{user, user}, underlay4, nil)
+	a, b := connect(t, pairing{user, user}, underlay4, byProcess(nil))
 	if _, err := a.Device(name); err != nil {
 		t.Error(err)
 	}

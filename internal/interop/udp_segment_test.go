@@ -45,7 +45,7 @@ func segmentRuns(t *testing.T, p pairing) {
 			continue // before Linux 6.11 a device without checksum offload takes no runs from its own host
 		}
 		t.Run("offload-"+word, func(t *testing.T) {
-			a, b := connect(t, p, underlay4, withOffload(word))
+			a, b := connect(t, p, underlay4, byProcess(withOffload(word)))
 			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 			for _, mode := range wireModes {
 				t.Run(mode.name, func(t *testing.T) {

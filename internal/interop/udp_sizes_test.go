@@ -59,7 +59,7 @@ func TestUserUserUDPSizes(t *testing.T) { echoSizes(t, pairing{user, user}) }
 func echoSizes(t *testing.T, p pairing) {
 	for _, word := range []string{"on", "off"} {
 		t.Run("offload-"+word, func(t *testing.T) {
-			a, b := connect(t, p, underlay4, withOffload(word))
+			a, b := connect(t, p, underlay4, byProcess(withOffload(word)))
 			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 			m := newMeter(t, a, b)
 			for i, ipHeader := range []int{20, 48} { // IPv6 with a fragment header
