@@ -12,6 +12,7 @@ import (
 // Offsets in struct __sk_buff (linux/bpf.h).
 const (
 	skbLen          = 0
+	skbPacketType   = 4 // 0: for this machine
 	skbQueueMapping = 12
 	skbVLANPresent  = 20
 	skbVLANTCI      = 24

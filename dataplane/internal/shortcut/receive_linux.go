@@ -25,6 +25,8 @@ func (t *Table) receiveProgram() asm.Instructions {
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
 	a.load32(asm.R2, rSkb, skbVLANPresent)
 	a.unless(asm.R2, 0, toUnknown)
+	a.load32(asm.R2, rSkb, skbPacketType)
+	a.unless(asm.R2, 0, toUnknown) // of another machine, and seen by promiscuity
 	a.load32(rData, rSkb, skbData)
 	a.need(int32(etherLen) + 20)
 	a.clear(receiveKeyAt, receiveKeyLen)
@@ -54,6 +56,9 @@ func outer4Headers(a *assembler) {
 	a.need(int32(etherLen) + 20 + innerMin)
 	a.load8(asm.R4, rData, etherLen)
 	a.unless(asm.R4, 0x45, toUnknown)
+	outer4Sum(a)
+	a.load16(asm.R4, rData, etherLen+2)
+	a.fills(int32(etherLen))
 	a.load16(asm.R4, rData, etherLen+6)
 	a.add(asm.And.Imm(asm.R4, network(0x3fff)))
 	a.unless(asm.R4, 0, toUnknown)
@@ -71,6 +76,10 @@ func outer6Headers(a *assembler) {
 	a.load8(asm.R4, rData, etherLen)
 	a.add(asm.RSh.Imm(asm.R4, 4))
 	a.unless(asm.R4, 6, toUnknown)
+	a.load16(asm.R4, rData, etherLen+4)
+	a.fills(int32(etherLen) + 40)
+	a.load16(asm.R4, rData, etherLen+40+6)
+	a.add(asm.JEq.Imm(asm.R4, 0, toUnknown)) // without a checksum: only the socket knows whether that may be
 	a.load8(asm.R4, rData, etherLen+6)
 	a.unless(asm.R4, 17, toUnknown)
 	a.load8(asm.R5, rData, etherLen+1)
@@ -81,11 +90,35 @@ func outer6Headers(a *assembler) {
 	a.add(asm.Ja.Label("found"))
 }
 
+// outer4Sum goes to unknown if the header does not add up.
+func outer4Sum(a *assembler) {
+	a.load32(asm.R4, rData, etherLen)
+	for i := int16(4); i < 20; i += 4 {
+		a.load32(asm.R3, rData, etherLen+i)
+		a.add(asm.Add.Reg(asm.R4, asm.R3))
+	}
+	a.add(asm.Mov.Reg(asm.R3, asm.R4), asm.RSh.Imm(asm.R3, 32), asm.Mov.Reg32(asm.R4, asm.R4), asm.Add.Reg(asm.R4, asm.R3))
+	a.fold(asm.R4, asm.R3)
+	a.fold(asm.R4, asm.R3)
+	a.unless(asm.R4, 0xffff, toUnknown)
+}
+
+// fills goes to unknown unless the length in R4, as it was found in the packet,
+// is that of all from at on: the kernel drops, or cuts, what is otherwise.
+func (a *assembler) fills(at int32) {
+	a.swapped(asm.R4)
+	a.add(asm.Add.Imm(asm.R4, at))
+	a.load32(asm.R3, rSkb, skbLen)
+	a.add(asm.JNE.Reg(asm.R3, asm.R4, toUnknown))
+}
+
 // vxlanHeaders reads what is at udp and behind: all bits of the VXLAN header
 // but the VNI are as they have to be (RFC 7348 §5), or the process looks at it.
 func vxlanHeaders(a *assembler, udp int16) {
 	a.load16(asm.R4, rData, udp+2)
 	a.store(asm.RFP, receiveKeyAt+receiveKeyPort, asm.R4, asm.Half)
+	a.load16(asm.R4, rData, udp+4)
+	a.fills(int32(udp))
 	a.load32(asm.R4, rData, udp+8)
 	a.unless(asm.R4, network32(0x08000000), toUnknown)
 	a.load8(asm.R4, rData, udp+15)
