@@ -9,22 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Device is one of the caller's network namespace.
+type Device struct {
+	Name  string
+	Index int
+}
+
 // Adjacent returns the devices on whose wires addresses are, as of now: those
 // to which the kernel would send without a gateway. An address that is behind
 // one, or of this host, or cannot be reached at all, is not in the map.
-func (s *Set) Adjacent(addrs ...netip.Addr) (map[netip.Addr]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.open(); err != nil {
+func Adjacent(addrs ...netip.Addr) (map[netip.Addr]Device, error) {
+	k, err := openKernel()
+	if err != nil {
 		return nil, err
 	}
-	devices, near := s.kernel.devices(), map[netip.Addr]string{}
+	defer k.close()
+	devices, near := k.devices(), map[netip.Addr]Device{}
 	var errs []error
 	for _, a := range addrs {
-		routes, err := s.kernel.handle.RouteGet(a.AsSlice())
+		routes, err := k.handle.RouteGet(a.AsSlice())
 		switch {
 		case err == nil && direct(routes):
-			near[a] = devices.name(routes[0].LinkIndex)
+			index := routes[0].LinkIndex
+			near[a] = Device{devices.name(index), index}
 		case err != nil && !noWay(err):
 			errs = append(errs, fmt.Errorf("look for the way to %v: %w", a, err))
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAdjacent(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	for dst, change := range map[string]func(*netlink.Route){
 		"192.0.2.0/24":     via(neighbour4),
 		"2001:db8::/32":    via(neighbour6),
@@ -25,7 +25,9 @@ func TestAdjacent(t *testing.T) {
 		r.add(netip.MustParsePrefix(dst), change)
 	}
 	var addrs []netip.Addr
-	want := map[netip.Addr]string{}
+	eth0, err := r.host.Device("eth0")
+	check(t, err)
+	want := map[netip.Addr]Device{}
 	for s, device := range map[string]string{
 		neighbour4.String(): "eth0", neighbour6.String(): "eth0", "203.0.114.1": "eth0",
 		"192.0.2.1": "", "2001:db8::1": "", "198.51.100.1": "", "198.51.101.1": "", "198.51.102.1": "", "2001:db9::1": "",
@@ -34,11 +36,11 @@ func TestAdjacent(t *testing.T) {
 		a := netip.MustParseAddr(s)
 		addrs = append(addrs, a)
 		if device != "" {
-			want[a] = device
+			want[a] = Device{device, eth0.Index}
 		}
 	}
-	var got map[netip.Addr]string
-	check(t, r.host.Do(func() (err error) { got, err = r.set.Adjacent(addrs...); return err }))
+	var got map[netip.Addr]Device
+	check(t, r.host.Do(func() (err error) { got, err = Adjacent(addrs...); return err }))
 	if !maps.Equal(got, want) {
 		t.Errorf("adjacent are %v, want %v", got, want)
 	}

@@ -138,7 +138,7 @@ func (s *Set) oust(e *entry, rivals []netlink.Route, there bool) (err error) {
 func (s *Set) tell(t *table, e *entry, rivals []netlink.Route) {
 	for i := range rivals {
 		s.o.Log.Warn("another route is in the place of one to a node and is taken away",
-			zap.String("found", describe(&rivals[i], t.name(rivals[i].LinkIndex))), zap.Stringer("wanted", e.Route))
+			zap.String("found", t.describe(&rivals[i])), zap.Stringer("wanted", e.Route))
 	}
 }
 
@@ -174,7 +174,7 @@ func (k *kernel) del(r *netlink.Route) error {
 	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	return fmt.Errorf("take away the route %s: %w", describe(r, k.devices().name(r.LinkIndex)), err)
+	return fmt.Errorf("take away the route %s: %w", k.devices().describe(r), err)
 }
 
 // sane refuses a route that would take the way to its own gateway away, and

@@ -42,7 +42,7 @@ type rig struct {
 // network is that of the rigs.
 const network = `{"Network":"172.7.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:7::/48","Backend":{"Type":"host-gw"}}`
 
-func newRig(t *testing.T, elsewhere func()) *rig {
+func newRig(t *testing.T) *rig {
 	t.Helper()
 	cfg, err := netconf.Parse([]byte(network))
 	check(t, err)
@@ -50,7 +50,7 @@ func newRig(t *testing.T, elsewhere func()) *rig {
 	r.host, r.peer = lab.TestPair(t)
 	core, logs := observer.New(zapcore.DebugLevel)
 	r.logs = logs
-	r.set = New(Options{Ranges: []netconf.Range{cfg.IPv4, cfg.IPv6}, Elsewhere: elsewhere, Log: zap.New(core)})
+	r.set = New(Options{Ranges: []netconf.Range{cfg.IPv4, cfg.IPv6}, Log: zap.New(core)})
 	t.Cleanup(r.set.Close)
 	return r
 }

@@ -19,20 +19,53 @@ import (
 // a router that also leads elsewhere is no node's, and stays: a network such as
 // 10.0.0.0/8 may well have a site's own routes in it.
 func (s *Set) purge(t *table) error {
-	routers := s.routers(t)
 	var errs []error
-	for dst, routes := range t.to {
-		if s.wanted[dst] != nil || !s.subnet(dst) {
-			continue
-		}
-		for _, r := range routes {
-			if left(&r, dst) && !routers[addr(r.Gw)] {
-				s.o.Log.Info("a route that was left is taken away", zap.String("route", describe(&r, t.name(r.LinkIndex))))
-				errs = append(errs, s.kernel.del(&r))
-			}
+	for _, l := range t.like(s.subnet) {
+		if s.wanted[l.Dst] == nil && !l.Router {
+			s.o.Log.Info("a route that was left is taken away", zap.Stringer("route", l.Route))
+			errs = append(errs, s.kernel.del(l.raw))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Found is a route of the kernel that is like those to nodes.
+type Found struct {
+	Route
+	Index  int  // of its device
+	Router bool // its gateway also leads to what is no node's subnet
+
+	raw *netlink.Route
+}
+
+// Like returns the routes that are such as this package and flannel put them,
+// of those to the prefixes that are a node's subnet.
+func Like(subnet func(netip.Prefix) bool) ([]Found, error) {
+	k, err := openKernel()
+	if err != nil {
+		return nil, err
+	}
+	defer k.close()
+	t, err := k.read()
+	if err != nil {
+		return nil, err
+	}
+	return t.like(subnet), nil
+}
+
+func (t *table) like(subnet func(netip.Prefix) bool) (found []Found) {
+	routers := t.routers(subnet)
+	for dst, routes := range t.to {
+		if !subnet(dst) {
+			continue
+		}
+		for i := range routes {
+			if r := &routes[i]; left(r, dst) {
+				found = append(found, Found{t.route(r), r.LinkIndex, routers[addr(r.Gw)], r})
+			}
+		}
+	}
+	return found
 }
 
 // left reports whether a route is such as this package and flannel put them.
@@ -51,10 +84,10 @@ func (s *Set) subnet(dst netip.Prefix) bool {
 
 // routers are the gateways by which something else than a node's subnet is
 // reached.
-func (s *Set) routers(t *table) map[netip.Addr]bool {
+func (t *table) routers(subnet func(netip.Prefix) bool) map[netip.Addr]bool {
 	routers := map[netip.Addr]bool{}
 	for dst, routes := range t.to {
-		if s.subnet(dst) {
+		if subnet(dst) {
 			continue
 		}
 		for _, r := range routes {

@@ -97,12 +97,19 @@ func addr(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
+// route is how a plain route of the kernel would be asked for.
+func (d *devices) route(have *netlink.Route) Route {
+	return Route{
+		Dst: prefix(have.Dst), Gateway: addr(have.Gw), Device: d.name(have.LinkIndex), Onlink: have.Flags&unix.RTNH_F_ONLINK != 0,
+	}
+}
+
 // describe writes a route of the kernel for a message.
-func describe(have *netlink.Route, name string) string {
+func (d *devices) describe(have *netlink.Route) string {
 	if have.Type != unix.RTN_UNICAST || len(have.MultiPath) > 0 {
 		return have.String()
 	}
-	r := Route{Dst: prefix(have.Dst), Gateway: addr(have.Gw), Device: name, Onlink: have.Flags&unix.RTNH_F_ONLINK != 0}
+	r := d.route(have)
 	if have.Priority != metric(r.Dst) {
 		return fmt.Sprintf("%v metric %d", r, have.Priority)
 	}

@@ -3,6 +3,7 @@ package hostroutes
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,12 +29,11 @@ func (s *Set) Run(ctx context.Context) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, s.Close)()
-	todo := newTodo()
+	signs := make(chan struct{}, 1)
 	deaf := make(chan error, 1)
-	go func() { deaf <- s.listen(w, todo) }()
+	go func() { deaf <- s.listen(w, signs) }()
 	tick := time.NewTicker(s.period)
 	defer tick.Stop()
-	s.elsewhere()
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,10 +43,9 @@ func (s *Set) Run(ctx context.Context) error {
 				s.o.Log.Error("changes of routes are not told any more, so they are looked for", zap.Duration("every", s.period), zap.Error(err))
 			}
 		case <-tick.C:
-			todo.add(true, true)
-		case <-todo.some:
+		case <-signs:
 		}
-		s.look(ctx, todo)
+		s.look(ctx)
 		if !rest(ctx, s.pace) {
 			return ctx.Err()
 		}
@@ -65,15 +64,48 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// look does what there is to do.
-func (s *Set) look(ctx context.Context, todo *todo) {
-	check, elsewhere := todo.take()
-	if elsewhere {
-		s.elsewhere()
+// listen gives a sign when the watcher tells of something that may have to do
+// with the set, until that is closed.
+func (s *Set) listen(w *Watch, signs chan<- struct{}) error {
+	for {
+		c, err := w.Next()
+		if err != nil {
+			return err
+		}
+		if s.concerns(c) {
+			select {
+			case signs <- struct{}{}:
+			default: // one waits already
+			}
+		}
 	}
-	if !check {
-		return
+}
+
+// concerns reports whether a change may have to do with the routes of the set.
+// What the set itself puts and takes away does not.
+func (s *Set) concerns(c Change) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.All {
+		return true
 	}
+	for _, r := range c.Routes {
+		e := s.wanted[r.Dst]
+		if e != nil && (r.Gone || r.Via != e.Gateway || r.Index != e.index) {
+			return true
+		}
+	}
+	// A route that could not be had may need a device, an address or a route.
+	waiting := len(c.Devices) > 0 || slices.ContainsFunc(c.Routes, func(r RouteChange) bool { return r.Leads() && s.wanted[r.Dst] == nil })
+	for _, e := range s.wanted {
+		if waiting && e.told != "" || slices.Contains(c.Devices, e.index) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) look(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
@@ -81,12 +113,6 @@ func (s *Set) look(ctx context.Context, todo *todo) {
 	}
 	if err := s.check(); err != nil {
 		s.o.Log.Warn("routes cannot be kept, it is tried again", zap.Error(err))
-	}
-}
-
-func (s *Set) elsewhere() {
-	if s.o.Elsewhere != nil {
-		s.o.Elsewhere()
 	}
 }
 

@@ -49,7 +49,7 @@ func TestRoutesArePutBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newRig(t)
 			r.set.period = time.Hour
 			check(t, r.reset(route4, route6))
 			r.run()
@@ -63,7 +63,7 @@ func TestRoutesArePutBack(t *testing.T) {
 
 // What is not told is found by looking.
 func TestRoutesAreLookedFor(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	r.set.period = 50 * time.Millisecond
 	check(t, r.reset(route4, route6))
 	for _, g := range groups {
@@ -76,7 +76,7 @@ func TestRoutesAreLookedFor(t *testing.T) {
 
 // More changes than the kernel keeps are no end of watching.
 func TestMoreChangesThanAreKept(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	r.set.period = time.Hour
 	check(t, r.reset(route4, route6))
 	check(t, r.set.watcher.socket.SetReceiveBufferSize(1, false))
@@ -93,7 +93,7 @@ func TestMoreChangesThanAreKept(t *testing.T) {
 
 // Whoever fights over a route is answered, and told of.
 func TestFight(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	r.set.period, r.set.pace = time.Hour, time.Millisecond
 	check(t, r.reset(route4))
 	r.run()
@@ -109,53 +109,40 @@ func TestFight(t *testing.T) {
 	})
 }
 
-func TestElsewhere(t *testing.T) {
-	told := make(chan struct{}, 1000)
-	r := newRig(t, func() { told <- struct{}{} })
-	r.set.period, r.set.pace = time.Hour, time.Millisecond
-	check(t, r.reset(route4))
-	r.run()
-	<-told // at first
-	next := func(what string) {
-		t.Helper()
-		select {
-		case <-told:
-		case <-time.After(soon):
-			t.Fatalf("nobody was told of %s", what)
-		}
-	}
-	site := netip.MustParsePrefix("198.51.100.0/24")
-	check(t, r.host.AddRoute(site, "eth0", neighbour4))
-	next("a route")
-	check(t, r.host.DelRoute(site, "eth0", neighbour4))
-	next("a route that is gone")
-	check(t, r.host.AddAddr("lo", netip.MustParsePrefix("192.0.2.1/32")))
-	next("an address")
-}
-
 func TestWhatConcernsTheSet(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	check(t, r.reset(route4))
 	d, err := r.host.Device("eth0")
 	check(t, err)
-	for _, c := range []struct {
-		routeChange
-		set, elsewhere bool
+	far := Route{Dst: netip.MustParsePrefix("172.7.1.0/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Device: "eth0"}
+	route := func(c RouteChange) Change { return Change{Routes: []RouteChange{c}} }
+	cases := []struct {
+		Change
+		concerns, waiting bool // once all is as it should be, and while something could not be had
 	}{
-		{routeChange{dst: subnet4, via: neighbour4, index: d.Index}, false, false}, // its own
-		{routeChange{dst: subnet4, via: other4, index: d.Index}, true, false},
-		{routeChange{dst: subnet4, via: neighbour4}, true, false}, // several gateways
-		{routeChange{dst: subnet4, via: neighbour4, index: d.Index, gone: true}, true, false},
-		{routeChange{dst: netip.MustParsePrefix("172.7.23.0/24"), via: other4}, false, false},
-		{routeChange{dst: netip.MustParsePrefix("172.7.0.0/16"), via: other4}, true, true},
-		{routeChange{dst: netip.MustParsePrefix("0.0.0.0/0")}, true, true},
-	} {
-		set, elsewhere := r.set.concerns(change{routes: []routeChange{c.routeChange}})
-		if set != c.set || elsewhere != c.elsewhere {
-			t.Errorf("%+v: %t, %t", c, set, elsewhere)
+		{route(RouteChange{Dst: subnet4, Via: neighbour4, Index: d.Index}), false, false}, // its own
+		{route(RouteChange{Dst: subnet4, Via: other4, Index: d.Index}), true, true},
+		{route(RouteChange{Dst: subnet4, Via: neighbour4}), true, true}, // several gateways
+		{route(RouteChange{Dst: subnet4, Via: neighbour4, Index: d.Index, Gone: true}), true, true},
+		{route(RouteChange{Dst: netip.MustParsePrefix("192.0.2.0/24"), Index: d.Index}), false, true},
+		{route(RouteChange{Dst: netip.MustParsePrefix("0.0.0.0/0")}), false, true},
+		{route(RouteChange{Dst: netip.MustParsePrefix("fe80::/64"), Index: 77}), false, false}, // every device's
+		{Change{Devices: []int{d.Index}}, true, true},
+		{Change{Devices: []int{d.Index + 1}}, false, true}, // a container's
+		{Change{All: true}, true, true},
+		{Change{}, false, false},
+	}
+	for _, c := range cases {
+		if got := r.set.concerns(c.Change); got != c.concerns {
+			t.Errorf("%+v: %t", c.Change, got)
 		}
 	}
-	if fmt.Sprint(route4) != "172.7.22.0/24 via 10.211.55.12 dev eth0" {
-		t.Errorf("%v", route4)
+	if err := r.set.Change([]Route{far}, nil); err == nil {
+		t.Fatal("there is no way to the gateway, and no error")
+	}
+	for _, c := range cases {
+		if got := r.set.concerns(c.Change); got != c.waiting {
+			t.Errorf("%+v, while a route could not be had: %t", c.Change, got)
+		}
 	}
 }

@@ -16,10 +16,6 @@ type Options struct {
 	// Ranges are where this node and its peers have their subnets.
 	Ranges []netconf.Range
 
-	// Elsewhere, unless nil, is called by Run at first, and when packets to
-	// what is no node's subnet may go another way.
-	Elsewhere func()
-
 	Log *zap.Logger
 }
 
@@ -30,7 +26,7 @@ type Set struct {
 
 	mu      sync.Mutex
 	kernel  *kernel
-	watcher *watcher
+	watcher *Watch
 	wanted  map[netip.Prefix]*entry
 
 	period, pace time.Duration
@@ -102,7 +98,7 @@ func (s *Set) read() (*table, error) {
 
 func (s *Set) open() (err error) {
 	if s.watcher == nil {
-		if s.watcher, err = watch(); err != nil {
+		if s.watcher, err = NewWatch(); err != nil {
 			return err
 		}
 	}
@@ -117,7 +113,7 @@ func (s *Set) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watcher != nil {
-		s.watcher.close()
+		s.watcher.Close()
 		s.watcher = nil
 	}
 	if s.kernel != nil {

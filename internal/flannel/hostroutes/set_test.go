@@ -12,7 +12,7 @@ import (
 )
 
 func TestResetPutsRoutes(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	onWire := Route{Dst: netip.MustParsePrefix("172.7.23.0/24"), Device: "eth0"}
 	onlink := Route{Dst: netip.MustParsePrefix("172.7.24.0/24"), Gateway: netip.MustParseAddr("172.7.24.0"), Device: "eth0", Onlink: true}
 	onlink6 := Route{Dst: netip.MustParsePrefix("fd00:7:0:24::/64"), Gateway: netip.MustParseAddr("fd00:7:0:24::"), Device: "eth0", Onlink: true}
@@ -35,7 +35,7 @@ func TestResetPutsRoutes(t *testing.T) {
 // A route that does what it should is not touched, whatever else somebody gave
 // it.
 func TestSameRouteStays(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	r.add(subnet4, func(n *netlink.Route) { n.Gw, n.MTU, n.Protocol = neighbour4.AsSlice(), 1300, unix.RTPROT_STATIC })
 	r.add(subnet6, func(n *netlink.Route) { n.Gw, n.MTU = neighbour6.AsSlice(), 1300 })
 	check(t, r.reset(route4, route6))
@@ -83,7 +83,7 @@ func TestOtherRouteIsReplaced(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newRig(t)
 			for _, change := range foreign.v4 {
 				r.add(subnet4, change)
 			}
@@ -105,7 +105,7 @@ func TestOtherRouteIsReplaced(t *testing.T) {
 
 // One that counts less does no harm, and is a person's to keep.
 func TestLesserRouteStays(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	r.add(subnet4, func(n *netlink.Route) { n.Gw, n.Priority = other4.AsSlice(), 100 })
 	r.add(subnet6, func(n *netlink.Route) { n.Gw, n.Priority = other6.AsSlice(), 2000 })
 	check(t, r.reset(route4, route6))
@@ -123,7 +123,7 @@ func TestLesserRouteStays(t *testing.T) {
 }
 
 func TestLeftRoutesArePurged(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	router4, router6 := netip.MustParseAddr("10.211.55.1"), netip.MustParseAddr("fd00:211:55::1")
 	r.add(netip.MustParsePrefix("0.0.0.0/0"), via(router4))
 	r.add(netip.MustParsePrefix("2001:db8::/32"), via(router6))
@@ -163,7 +163,7 @@ func TestLeftRoutesArePurged(t *testing.T) {
 }
 
 func TestChange(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	check(t, r.reset(route4, route6))
 	moved := Route{Dst: subnet4, Gateway: other4, Device: "eth0"}
 	check(t, r.host.Do(func() error { return r.set.Change([]Route{moved}, []netip.Prefix{subnet6}) }))
@@ -191,7 +191,7 @@ func TestChange(t *testing.T) {
 
 // A gateway that cannot be reached is named, and the others are served.
 func TestUnreachableGateway(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	far4 := Route{Dst: netip.MustParsePrefix("172.7.1.0/24"), Gateway: netip.MustParseAddr("192.0.2.1"), Device: "eth0"}
 	far6 := Route{Dst: netip.MustParsePrefix("fd00:7:0:1::/64"), Gateway: netip.MustParseAddr("2001:db8::1"), Device: "eth0"}
 	err := r.reset(far4, far6, route4, route6)
@@ -216,7 +216,7 @@ func TestUnreachableGateway(t *testing.T) {
 }
 
 func TestMissingDevice(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	err := r.reset(route4, Route{Dst: netip.MustParsePrefix("172.7.9.0/24"), Gateway: neighbour4, Device: "flannel.1"})
 	if err == nil || !strings.Contains(err.Error(), "route 172.7.9.0/24 via 10.211.55.12 dev flannel.1: device flannel.1: ") {
 		t.Errorf("error %v", err)
@@ -226,7 +226,7 @@ func TestMissingDevice(t *testing.T) {
 
 // A lease that claims the wire itself would otherwise take the host off it.
 func TestRouteOverItsOwnGateway(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t)
 	wire4, wire6 := lab.PairA4.Masked(), lab.PairA6.Masked()
 	var claims []Route
 	for _, dst := range []netip.Prefix{wire4, netip.MustParsePrefix("0.0.0.0/0")} {

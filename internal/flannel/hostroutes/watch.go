@@ -23,12 +23,13 @@ var groups = []uint{
 // not fit is not lost but for its details: it comes as ENOBUFS.
 const received = 1 << 20
 
-// watcher is told of what changes in the network namespace where it was made.
-type watcher struct {
+// Watch is told of what changes in the network namespace where it was made.
+type Watch struct {
 	socket *nl.NetlinkSocket
 }
 
-func watch() (*watcher, error) {
+// NewWatch begins to watch.
+func NewWatch() (*Watch, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, groups...)
 	if err != nil {
 		return nil, fmt.Errorf("watch the routes of this host: %w", err)
@@ -37,48 +38,60 @@ func watch() (*watcher, error) {
 	if socket.SetReceiveBufferSize(received, true) != nil {
 		_ = socket.SetReceiveBufferSize(received, false)
 	}
-	return &watcher{socket}, nil
+	return &Watch{socket}, nil
 }
 
-func (w *watcher) close() { w.socket.Close() }
+// Close ends the watch.
+func (w *Watch) Close() { w.socket.Close() }
 
-// change is what has happened since the last one was taken.
-type change struct {
-	everything bool // links, addresses, rules, or more than could be told
-	routes     []routeChange
+// Change is what has happened since the last one was taken.
+type Change struct {
+	All     bool  // rules, or more than could be told
+	Devices []int // that have changed, or whose addresses have
+	Routes  []RouteChange
 }
 
-type routeChange struct {
-	gone  bool
-	dst   netip.Prefix
-	via   netip.Addr
-	index int // of the device; 0 for several
+// RouteChange is a route that came or went, of whatever table.
+type RouteChange struct {
+	Gone  bool
+	Dst   netip.Prefix
+	Via   netip.Addr
+	Index int // of the device; 0 for several
 }
 
-// next waits for changes. After close it returns an error.
-func (w *watcher) next() (change, error) {
+// Next waits for changes. After Close it returns an error.
+func (w *Watch) Next() (Change, error) {
 	messages, _, err := w.socket.Receive()
 	switch {
 	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):
-		return change{everything: true}, nil
+		return Change{All: true}, nil
 	case errors.Is(err, os.ErrClosed):
-		return change{}, err
+		return Change{}, err
 	case err != nil:
-		return change{}, fmt.Errorf("watch the routes of this host: %w", err)
+		return Change{}, fmt.Errorf("watch the routes of this host: %w", err)
 	}
-	var c change
+	var c Change
 	for i := range messages {
 		c.add(&messages[i])
 	}
 	return c, nil
 }
 
-func (c *change) add(m *syscall.NetlinkMessage) {
-	gone := m.Header.Type == unix.RTM_DELROUTE
-	if !gone && m.Header.Type != unix.RTM_NEWROUTE {
-		c.everything = true
-		return
+func (c *Change) add(m *syscall.NetlinkMessage) {
+	switch m.Header.Type {
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		c.addRoute(m)
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		// ifinfomsg and ifaddrmsg both have the index in their second word.
+		if len(m.Data) >= 8 {
+			c.Devices = append(c.Devices, int(nl.NativeEndian().Uint32(m.Data[4:])))
+		}
+	default:
+		c.All = true
 	}
+}
+
+func (c *Change) addRoute(m *syscall.NetlinkMessage) {
 	if len(m.Data) < unix.SizeofRtMsg {
 		return
 	}
@@ -87,13 +100,13 @@ func (c *change) add(m *syscall.NetlinkMessage) {
 	if msg.Flags&unix.RTM_F_CLONED != 0 || msg.Table == unix.RT_TABLE_LOCAL {
 		return
 	}
-	r := routeChange{gone: gone}
+	r := RouteChange{Gone: m.Header.Type == unix.RTM_DELROUTE}
 	if r.read(msg, m.Data[msg.Len():]) {
-		c.routes = append(c.routes, r)
+		c.Routes = append(c.Routes, r)
 	}
 }
 
-func (r *routeChange) read(msg *nl.RtMsg, data []byte) bool {
+func (r *RouteChange) read(msg *nl.RtMsg, data []byte) bool {
 	dst := netip.IPv4Unspecified()
 	switch msg.Family {
 	case unix.AF_INET:
@@ -111,11 +124,18 @@ func (r *routeChange) read(msg *nl.RtMsg, data []byte) bool {
 		case unix.RTA_DST:
 			dst = addr(attr.Value)
 		case unix.RTA_GATEWAY:
-			r.via = addr(attr.Value)
+			r.Via = addr(attr.Value)
 		case unix.RTA_OIF:
-			r.index = int(nl.NativeEndian().Uint32(attr.Value))
+			r.Index = int(nl.NativeEndian().Uint32(attr.Value))
 		}
 	}
-	r.dst = netip.PrefixFrom(dst, int(msg.Dst_len))
-	return r.dst.IsValid()
+	r.Dst = netip.PrefixFrom(dst, int(msg.Dst_len))
+	return r.Dst.IsValid()
+}
+
+// Leads reports whether other nodes' addresses may lie behind the route, which
+// those that every device has do not.
+func (r *RouteChange) Leads() bool {
+	a := r.Dst.Addr()
+	return !a.IsLinkLocalUnicast() && !a.IsMulticast()
 }
