@@ -1,0 +1,98 @@
+package interop
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// shortcutLease is how long the kernel goes by what it was told of a flow.
+const shortcutLease = time.Second
+
+// TestShortcutSendOrder sends numbered datagrams for some leases, no more at once
+// than any queue holds: each arrives, and none behind a later one of its flow.
+func TestShortcutSendOrder(t *testing.T) {
+	lab.NeedShortcuts(t)
+	for _, u := range underlays {
+		for _, n := range []int{1, 16} {
+			t.Run(fmt.Sprintf("%s/%d flows", u.name, n), func(t *testing.T) {
+				a, b := connect(t, pairing{user, user}, u, func(_, b *spec) {
+					b.Env = append(b.Env, "WEFT_OFFLOAD_OFF=shortcut_rx")
+				})
+				for i := range innerB {
+					check(t, a.Ping(innerB[i].Addr(), lab.PingOptions{}).Lost())
+				}
+				m := newMeter(t, a, b)
+				failed := make(chan error, n)
+				for i := range n {
+					s := newStream(t, a.Host, b.Host, innerB[i%2].Addr())
+					go func() { failed <- s.run(4 * shortcutLease) }()
+				}
+				for range n {
+					if err := <-failed; err != nil {
+						t.Error(err)
+					}
+				}
+				m.checkDrops(t)
+				if s := m.moved()[0]; s.Offload.ShortcutTx < s.TxPackets/2 {
+					t.Errorf("most were sent by the process: %+v", s)
+				}
+			})
+		}
+	}
+}
+
+// numbered is a stream of datagrams of which each has its number.
+type numbered struct {
+	from, to *net.UDPConn
+	dst      netip.AddrPort
+}
+
+func newStream(t *testing.T, from, to *lab.Host, dst netip.Addr) *numbered {
+	t.Helper()
+	s := &numbered{to: openUDP(t, to, netip.AddrPortFrom(dst, 0))}
+	s.dst = s.to.LocalAddr().(*net.UDPAddr).AddrPort()
+	own := netip.IPv6Unspecified()
+	if dst.Is4() {
+		own = netip.IPv4Unspecified()
+	}
+	s.from = openUDP(t, from, netip.AddrPortFrom(own, 0))
+	t.Cleanup(func() { _, _ = s.from.Close(), s.to.Close() })
+	return s
+}
+
+// run sends some at a time, and waits for those before it sends more.
+func (s *numbered) run(d time.Duration) error {
+	const window = 32
+	sent, swapped, buf := uint32(0), 0, make([]byte, 2000)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		for range window {
+			sent++
+			one := make([]byte, []int{4, 1300, 60, 700}[sent%4])
+			binary.BigEndian.PutUint32(one, sent)
+			if _, err := s.from.WriteToUDPAddrPort(one, s.dst); err != nil {
+				return err
+			}
+		}
+		if err := s.to.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
+			return err
+		}
+		for i := range uint32(window) {
+			if _, err := s.to.Read(buf); err != nil {
+				return fmt.Errorf("behind %d: %w", sent-window+i, err)
+			}
+			if got := binary.BigEndian.Uint32(buf); got != sent-window+i+1 {
+				swapped++
+			}
+		}
+	}
+	if swapped > 0 {
+		return fmt.Errorf("%d of %d datagrams came out of order", swapped, sent)
+	}
+	return nil
+}
