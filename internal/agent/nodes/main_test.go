@@ -179,8 +179,13 @@ func (n *node) run(words ...string) lab.Output {
 	return out
 }
 
-// end ends the daemon that agents have started, with its links.
+// end ends the agent, which would make again what is deleted, and the daemon
+// that agents have started, with its links.
 func (n *node) end() {
+	if n.agent != nil {
+		_ = n.agent.Signal(os.Kill)
+		_, _ = n.agent.Wait(soon)
+	}
 	links, _ := n.Netlink().LinkList()
 	for _, l := range links {
 		if strings.HasPrefix(l.Attrs().Name, "flannel") {

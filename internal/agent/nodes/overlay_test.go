@@ -1,0 +1,204 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// Configs of seeds 002 and 003.
+const (
+	overVXLAN = `{"Network":"172.7.0.0/16","Backend":{"Type":"VxLAN"}}`
+	overUDP   = `{"Network":"10.1.0.0/16","Backend":{"Type":"udp"}}`
+)
+
+// overlay is two nodes with a datapath each, and a container behind both.
+type overlay struct {
+	*network
+	containers [2]*lab.Host
+	addrs      [2]netip.Addr
+}
+
+func newOverlay(t *testing.T, config string, datapaths ...string) *overlay {
+	t.Helper()
+	o := &overlay{network: newNetwork(t, 2)}
+	for i, n := range o.nodes {
+		n.start("--datapath=" + datapaths[i])
+		if i == 0 {
+			o.configure(config)
+		}
+	}
+	for i, n := range o.nodes {
+		n.ready()
+		o.containers[i], o.addrs[i] = n.container()
+	}
+	return o
+}
+
+// reach has the containers ping each other and move checked bytes both ways.
+func (o *overlay) reach() {
+	o.t.Helper()
+	for i, c := range o.containers {
+		eventually(o.t, func() error { return c.Ping(o.addrs[1-i], lab.PingOptions{}).Lost() })
+	}
+	for i, c := range o.containers {
+		if err := c.Ping(o.addrs[1-i], lab.PingOptions{Count: 10}).Lost(); err != nil {
+			o.t.Error(err)
+		}
+		_, err := lab.Transfer(c, o.containers[1-i], netip.AddrPortFrom(o.addrs[1-i], 0), 8<<20)
+		check(o.t, err)
+	}
+}
+
+// needDatapath skips nothing: it says what the machine lacks.
+func needDatapath(t *testing.T, datapath string) {
+	if datapath == "kernel" {
+		lab.NeedKernelVXLAN(t)
+	}
+}
+
+func TestVXLAN(t *testing.T) {
+	for _, c := range [][2]string{{"user", "user"}, {"user", "kernel"}, {"kernel", "user"}, {"auto", "user"}} {
+		t.Run(c[0]+"-"+c[1], func(t *testing.T) {
+			needDatapath(t, c[0])
+			needDatapath(t, c[1])
+			o := newOverlay(t, overVXLAN, c[0], c[1])
+			for i, n := range o.nodes {
+				o.checkVXLAN(n, o.nodes[1-i])
+			}
+			o.reach()
+		})
+	}
+}
+
+// checkVXLAN compares what seed 002 prints: the device with the subnet's first
+// address and 50 bytes less, a route, a neighbour and an FDB entry for the peer,
+// and the record in etcd.
+func (o *overlay) checkVXLAN(n, peer *node) {
+	o.t.Helper()
+	base := peer.file().Subnet.Masked().Addr()
+	eventually(o.t, func() error {
+		return n.has(fmt.Sprintf("%v via %v dev flannel.1 type 1", peer.file().Subnet.Masked(), base))
+	})
+	device, err := n.Netlink().LinkByName("flannel.1")
+	check(o.t, err)
+	if mtu := device.Attrs().MTU; mtu != 1450 || n.file().MTU != 1450 {
+		o.t.Errorf("MTU %d, in the file %d", mtu, n.file().MTU)
+	}
+	addrs, err := n.Netlink().AddrList(device, netlink.FAMILY_V4)
+	check(o.t, err)
+	if want := n.file().Subnet.Masked().Addr().String() + "/32"; len(addrs) != 1 || addrs[0].IPNet.String() != want {
+		o.t.Errorf("addresses %v, want %s", addrs, want)
+	}
+	mac := o.vtepMAC(peer)
+	neighbours, err := n.Netlink().NeighList(device.Attrs().Index, netlink.FAMILY_V4)
+	check(o.t, err)
+	found := false
+	for _, e := range neighbours {
+		found = found || e.IP.String() == base.String() && e.HardwareAddr.String() == mac && e.State == netlink.NUD_PERMANENT
+	}
+	if !found {
+		o.t.Errorf("%s: no permanent neighbour %v with %s among %v", n.Name, base, mac, neighbours)
+	}
+	if device.Type() == "vxlan" {
+		return // the FDB is the kernel's own; the packets tell
+	}
+	eventually(o.t, func() error {
+		out := n.run("fdb", "show")
+		if line := fmt.Sprintf("%s dev flannel.1 dst %v self permanent", mac, peer.addr); !strings.Contains(out.Stdout, line) {
+			return fmt.Errorf("%s: no %q in %s%s", n.Name, line, out.Stdout, out.Stderr)
+		}
+		return nil
+	})
+}
+
+// vtepMAC is the MAC in a node's lease, which has to be written as flannel does.
+func (o *overlay) vtepMAC(n *node) string {
+	o.t.Helper()
+	device, err := n.Netlink().LinkByName("flannel.1")
+	check(o.t, err)
+	mac := device.Attrs().HardwareAddr.String()
+	want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"%s"}}`, n.addr, mac)
+	key := strings.ReplaceAll(n.file().Subnet.Masked().String(), "/", "-")
+	if have := o.leases()[key]; have != want {
+		o.t.Errorf("lease %s is %s, want %s", key, have, want)
+	}
+	return mac
+}
+
+// Seed 003: one route for the network, a device without a link layer, and a
+// lease that says nothing but where the node is.
+func TestUDP(t *testing.T) {
+	o := newOverlay(t, overUDP, "user", "user")
+	for _, n := range o.nodes {
+		check(t, n.has("10.1.0.0/16 via <nil> dev flannel0 type 1"))
+		if mtu := n.file().MTU; mtu != 1472 {
+			t.Errorf("MTU %d", mtu)
+		}
+		key := strings.ReplaceAll(n.file().Subnet.Masked().String(), "/", "-")
+		if have, want := o.leases()[key], fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null}`, n.addr); have != want {
+			t.Errorf("lease %s is %s, want %s", key, have, want)
+		}
+	}
+	o.reach()
+}
+
+// Agents that are killed take nothing with them, and the next ones find all
+// again, the MAC too: not one ping is lost.
+func TestKilledUnderTraffic(t *testing.T) {
+	for name, config := range map[string]string{"vxlan": overVXLAN, "udp": overUDP} {
+		t.Run(name, func(t *testing.T) {
+			o := newOverlay(t, config, "user", "user")
+			o.reach()
+			before := o.leases()
+			lost := make(chan error, 1)
+			go func() {
+				lost <- o.containers[0].Ping(o.addrs[1], lab.PingOptions{Count: 300}).Lost()
+			}()
+			for _, n := range o.nodes[1:] {
+				if out := n.signal(syscall.SIGKILL); out.Status == 0 {
+					t.Error(out)
+				}
+				n.start("--datapath=user").ready()
+			}
+			if err := <-lost; err != nil {
+				t.Error(err)
+			}
+			if after := o.leases(); fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("leases %v, before %v", after, before)
+			}
+			o.reach()
+		})
+	}
+}
+
+// What a node made is gone after the clean-up, also the daemon's link.
+func TestOverlayCleanup(t *testing.T) {
+	for name, config := range map[string]string{"flannel.1": overVXLAN, "flannel0": overUDP} {
+		t.Run(name, func(t *testing.T) {
+			o := newOverlay(t, config, "user", "user")
+			o.reach()
+			n := o.nodes[1]
+			n.signal(syscall.SIGTERM)
+			if _, err := n.Netlink().LinkByName(name); err != nil {
+				t.Fatal(err)
+			}
+			if out := n.run(append([]string{"agent", "--cleanup"}, n.flags("--datapath=user")...)...); out.Status != 0 {
+				t.Fatal(out)
+			}
+			eventually(t, func() error {
+				if _, err := n.Netlink().LinkByName(name); err == nil {
+					return errors.New("the device is still there")
+				}
+				return nil
+			})
+		})
+	}
+}
