@@ -1,4 +1,4 @@
-package vxlan
+package vxlan_test
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package vxlan
+package vxlan_test
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"github.com/weftnet/weft/internal/daemon"
 	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/backend/userlink"
+	"github.com/weftnet/weft/internal/flannel/backend/vxlan"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
-	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/vtep"
 )
@@ -50,11 +50,9 @@ type machine struct {
 
 // node is an agent's backend in a machine, with the lease that it published.
 type node struct {
-	*Backend
+	*vxlan.Backend
 	*machine
-	own  lease.Lease
-	stop context.CancelFunc // of Run
-	done chan struct{}
+	own lease.Lease
 }
 
 // lan is hosts 10.4.7.21, .22 and so on, on one wire.
@@ -130,13 +128,13 @@ func (m *machine) daemon() *userlink.Daemon {
 }
 
 // agent prepares and starts a backend, as an agent of the subnet does.
-func (m *machine) agent(config string, datapath Datapath, subnet lease.Subnet) *node {
+func (m *machine) agent(config string, datapath vxlan.Datapath, subnet lease.Subnet) *node {
 	m.t.Helper()
 	cfg, err := netconf.Parse([]byte(config))
 	check(m.t, err)
 	core, logs := observer.New(zap.DebugLevel)
 	m.logs = logs
-	n := &node{machine: m, Backend: New(m.node, cfg, Options{Datapath: datapath, Daemon: m.daemon(), Log: zap.New(core)})}
+	n := &node{machine: m, Backend: vxlan.New(m.node, cfg, vxlan.Options{Datapath: datapath, Daemon: m.daemon(), Log: zap.New(core)})}
 	check(m.t, m.Do(func() error {
 		rec, err := n.Prepare(m.t.Context())
 		if err != nil {
@@ -152,27 +150,8 @@ func (m *machine) agent(config string, datapath Datapath, subnet lease.Subnet) *
 	return n
 }
 
-// run starts Run; stop ends it, as an agent that is killed would.
-func (n *node) run() {
-	ctx, cancel := context.WithCancel(n.t.Context())
-	n.done = make(chan struct{})
-	go func() {
-		defer close(n.done)
-		_ = n.Do(func() error { return n.Run(ctx) })
-	}()
-	n.stop = func() {
-		cancel()
-		<-n.done
-	}
-	n.t.Cleanup(n.stop)
-}
-
 func (n *node) reset(peers ...lease.Lease) error {
 	return n.Do(func() error { return n.Reset(n.t.Context(), peers) })
-}
-
-func (n *node) apply(events ...registry.Event) error {
-	return n.Do(func() error { return n.Apply(n.t.Context(), events) })
 }
 
 func subnet4(s string) lease.Subnet { return lease.Subnet{IPv4: pfx(s)} }

@@ -1,15 +1,16 @@
-package vxlan
+package vxlan_test
 
 import (
 	"testing"
 
+	"github.com/weftnet/weft/internal/flannel/backend/vxlan"
 	"github.com/weftnet/weft/internal/lab"
 )
 
 const seed002 = `{"Network": "172.7.0.0/16", "Backend": {"Type": "VxLAN"}}`
 
 func TestTwoNodes(t *testing.T) {
-	for _, kinds := range [][2]Datapath{{User, User}, {User, Kernel}, {Kernel, User}, {Kernel, Kernel}} {
+	for _, kinds := range [][2]vxlan.Datapath{{vxlan.User, vxlan.User}, {vxlan.User, vxlan.Kernel}, {vxlan.Kernel, vxlan.User}, {vxlan.Kernel, vxlan.Kernel}} {
 		t.Run(string(kinds[0])+"-"+string(kinds[1]), func(t *testing.T) {
 			hosts := lan(t, "h1", "h2")
 			a := hosts[0].agent(seed002, kinds[0], subnet4("172.7.21.0/24"))
