@@ -13,9 +13,9 @@ import (
 	"github.com/weftnet/weft/internal/flannel/lease"
 )
 
-// holeMetric is the last of all, so that the route of the containers' bridge,
+// holeMetric is a late one, so that the route of the containers' bridge,
 // which may come later, is found first.
-const holeMetric = 1<<32 - 1
+const holeMetric = 1<<31 - 1
 
 // addHoles has packets for addresses of the own subnet that nobody has end
 // here, instead of going back to where they came from by the default route.

@@ -192,6 +192,8 @@ const slotShift = 6
 func (a *assembler) leave(timeAt int16) {
 	a.here(toWait)
 	a.load64(asm.R1, asm.RFP, timeAt)
+	a.load64(asm.R2, rFlow, flowWaited)
+	a.add(asm.JGE.Reg(asm.R2, asm.R1, toUnknown)) // it has to wait for longer as it is
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
 	a.here(toUnknown)
 	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())

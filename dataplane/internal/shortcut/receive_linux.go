@@ -161,7 +161,12 @@ func (t *Table) innerPacket(a *assembler) {
 	a.store(asm.RFP, receiveSizeAt, asm.R4, asm.DWord)
 	a.add(asm.Add.Reg(asm.R4, rFirst), asm.Add.Imm(asm.R4, udpAndVXLAN+14))
 	a.load32(asm.R3, rSkb, skbLen)
-	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
+	a.add(asm.JEq.Reg(asm.R3, asm.R4, "filled"))
+	a.load64(asm.R1, asm.RFP, receiveTimeAt)
+	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))
+	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
+	a.add(asm.Ja.Label(toUnknown))
+	a.here("filled")
 	t.join(a)
 }
 
