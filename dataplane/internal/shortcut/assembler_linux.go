@@ -115,6 +115,21 @@ func (a *assembler) need(n int32) {
 	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Imm(asm.R2, n), asm.JGT.Reg(asm.R2, asm.R3, toUnknown))
 }
 
+// pull does so after it has tried to have the bytes at hand: of a run that a
+// socket on this machine sent, only the outer headers are.
+func (a *assembler) pull(n int32, done string) {
+	a.load32(asm.R3, rSkb, skbDataEnd)
+	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Imm(asm.R2, n), asm.JLE.Reg(asm.R2, asm.R3, done))
+	a.load32(asm.R3, rSkb, skbLen)
+	a.add(asm.JLT.Imm(asm.R3, n, toUnknown),
+		asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, n), asm.FnSkbPullData.Call())
+	a.unless(asm.R0, 0, toUnknown)
+	a.load32(rData, rSkb, skbData)
+	a.load32(asm.R3, rSkb, skbDataEnd)
+	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Imm(asm.R2, n), asm.JGT.Reg(asm.R2, asm.R3, toUnknown))
+	a.here(done)
+}
+
 // unless goes elsewhere if a register is not as wanted.
 func (a *assembler) unless(r asm.Register, want int32, elsewhere string) {
 	a.add(asm.JNE.Imm(r, want, elsewhere))

@@ -37,11 +37,12 @@ func (t *Table) receiveProgram() asm.Instructions {
 	outer4Headers(a)
 	a.here("found")
 	a.find(t.receives, receiveKeyAt, receiveTimeAt)
+	t.innerPacket(a)
+	a.load64(asm.R0, asm.RFP, receiveTimeAt)
 	a.holds(t.slots, receiveQueue)
 	a.load64(asm.R3, asm.RFP, receiveECNAt)
 	a.add(asm.And.Imm(asm.R3, 1))
 	a.unless(asm.R3, 0, toWait) // ECT(1) or CE: goes into the inner header (RFC 6040 §4.2)
-	t.innerPacket(a)
 	t.receiveIn(a)
 	a.leave(receiveTimeAt)
 	return a.list
@@ -53,7 +54,9 @@ const innerMin = udpAndVXLAN + 14 + 20
 
 func outer4Headers(a *assembler) {
 	a.here("outer4")
-	a.need(int32(etherLen) + 20 + innerMin)
+	a.load8(asm.R4, rData, etherLen+9)
+	a.unless(asm.R4, 17, toUnknown)
+	a.pull(int32(etherLen)+20+innerMin, "pulled4")
 	a.load8(asm.R4, rData, etherLen)
 	a.unless(asm.R4, 0x45, toUnknown)
 	outer4Sum(a)
@@ -72,7 +75,9 @@ func outer4Headers(a *assembler) {
 }
 
 func outer6Headers(a *assembler) {
-	a.need(int32(etherLen) + 40 + innerMin)
+	a.load8(asm.R4, rData, etherLen+6)
+	a.unless(asm.R4, 17, toUnknown)
+	a.pull(int32(etherLen)+40+innerMin, "pulled6")
 	a.load8(asm.R4, rData, etherLen)
 	a.add(asm.RSh.Imm(asm.R4, 4))
 	a.unless(asm.R4, 6, toUnknown)

@@ -3,6 +3,7 @@
 package shortcut
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -233,6 +234,9 @@ func (t *Table) Receive(r *Receive) bool {
 	var before [receiveValueLen]byte
 	if t.receives.Lookup(&key, &before) == nil {
 		copy(value[receiveWhole:], before[receiveWhole:])
+		if waited := before[flowWaited : flowWaited+8]; binary.NativeEndian.Uint64(waited) > binary.NativeEndian.Uint64(value[flowWaited:]) {
+			copy(value[flowWaited:], waited)
+		}
 	}
 	return t.receives.Put(&key, &value) == nil
 }
