@@ -47,6 +47,30 @@ func TestShortcutSendOrder(t *testing.T) {
 	}
 }
 
+// TestShortcutReceiveOrder has the same stream received past the process: sent by
+// weft, as runs and single datagrams by chance, and sent past it.
+func TestShortcutReceiveOrder(t *testing.T) {
+	lab.NeedShortcuts(t)
+	for _, off := range []string{"shortcut_tx", ""} {
+		for _, n := range []int{1, 16} {
+			t.Run(fmt.Sprintf("without %q/%d flows", off, n), func(t *testing.T) {
+				a, b := connect(t, pairing{user, user}, underlay4, func(a, _ *spec) { a.Env = append(a.Env, "WEFT_OFFLOAD_OFF="+off) })
+				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
+				failed := make(chan error, n)
+				for range n {
+					s := newStream(t, a.Host, b.Host, innerB[0].Addr())
+					go func() { failed <- s.run(4 * shortcutLease) }()
+				}
+				for range n {
+					if err := <-failed; err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // numbered is a stream of datagrams of which each has its number.
 type numbered struct {
 	from, to *net.UDPConn
