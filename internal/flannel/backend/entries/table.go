@@ -69,7 +69,7 @@ func (t *Table[K, V]) Found(present map[K]V) {
 func (t *Table[K, V]) Set(batch int, do func([]Entry[K, V]) map[K]error) []Failure {
 	var pending []Entry[K, V]
 	for k := range t.touched {
-		want, wanted := t.wanted(k)
+		want, wanted := t.Wanted(k)
 		if have, there := t.present[k]; wanted && (!there || have != want) {
 			pending = append(pending, Entry[K, V]{k, want})
 		}
@@ -81,7 +81,7 @@ func (t *Table[K, V]) Set(batch int, do func([]Entry[K, V]) map[K]error) []Failu
 func (t *Table[K, V]) Delete(batch int, do func([]Entry[K, V]) map[K]error) []Failure {
 	var pending []Entry[K, V]
 	for k := range t.touched {
-		_, wanted := t.wanted(k)
+		_, wanted := t.Wanted(k)
 		if have, there := t.present[k]; there && !wanted {
 			pending = append(pending, Entry[K, V]{k, have})
 		}
@@ -108,7 +108,7 @@ func (t *Table[K, V]) carryOut(pending []Entry[K, V], batch int, do func([]Entry
 // Settle forgets what is as it is wanted, and returns how many entries are not.
 func (t *Table[K, V]) Settle() int {
 	for k := range t.touched {
-		want, wanted := t.wanted(k)
+		want, wanted := t.Wanted(k)
 		if have, there := t.present[k]; wanted == there && want == have {
 			delete(t.touched, k)
 		}
@@ -119,7 +119,8 @@ func (t *Table[K, V]) Settle() int {
 // Len returns how many entries are there.
 func (t *Table[K, V]) Len() int { return len(t.present) }
 
-func (t *Table[K, V]) wanted(k K) (v V, ok bool) {
+// Wanted returns what peers want under a key, and whether one does.
+func (t *Table[K, V]) Wanted(k K) (v V, ok bool) {
 	c := t.claims[k]
 	if len(c) == 0 {
 		return v, false

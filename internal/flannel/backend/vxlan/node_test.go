@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,13 +79,16 @@ func lan(t *testing.T, names ...string) []*machine {
 	return machines
 }
 
+// noLinger keeps processes from staying for a second under the race detector.
+const noLinger = "GORACE=atexit_sleep_ms=0"
+
 func newMachine(t *testing.T, h *lab.Host, v4, v6 netip.Addr) *machine {
 	t.Helper()
 	dir, err := os.MkdirTemp(lab.RunDir(), "weft")
 	check(t, err)
 	m := &machine{
 		Host: h, t: t, dir: control.RunDir(dir),
-		weft: vtep.Weft{Host: h, Env: []string{control.EnvRunDir + "=" + dir}},
+		weft: vtep.Weft{Host: h, Env: []string{control.EnvRunDir + "=" + dir, noLinger}},
 		node: backend.Node{Interface: "eth0", MTU: 1500, Addr: v4, Addr6: v6, Public: v4, Public6: v6},
 	}
 	t.Cleanup(m.end)
@@ -119,6 +123,7 @@ func (m *machine) noDaemon() error {
 // starts is this test's program.
 func (m *machine) daemon() *userlink.Daemon {
 	m.t.Setenv("WEFT_ACT_AS_WEFT", "1")
+	m.t.Setenv("GORACE", strings.TrimPrefix(noLinger, "GORACE="))
 	return &userlink.Daemon{
 		Dir: m.dir,
 		Start: func(ctx context.Context, cfg dataplane.LinkConfig) (control.Response, error) {

@@ -3,6 +3,7 @@ package vxlan
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -35,9 +36,11 @@ type overlay struct {
 	peers      map[string]peer // by the names of their leases
 	fdb        *entries.Table[routetable.MAC, netip.Addr]
 	neighbours *entries.Table[netip.Addr, routetable.MAC]
-	routes     *entries.Table[netip.Prefix, netip.Addr]
+	routes     *entries.Table[netip.Prefix, way]
 	filled     bool // the peers are known: what is not theirs is stale
 	unread     bool // what is there may be otherwise than the tables have it
+
+	direct
 }
 
 // want is what a device is made with.
@@ -65,7 +68,8 @@ func newOverlay(f family, node backend.Node, cfg *netconf.Config, opt Options) *
 		peers:      map[string]peer{},
 		fdb:        entries.New[routetable.MAC, netip.Addr](),
 		neighbours: entries.New[netip.Addr, routetable.MAC](),
-		routes:     entries.New[netip.Prefix, netip.Addr](),
+		routes:     entries.New[netip.Prefix, way](),
+		direct:     newDirect(f.network(cfg), c.DirectRouting),
 	}
 	if c.MTU != 0 { // the kernel's device takes no more than its underlay has
 		o.mtu = min(c.MTU, node.MTU) - f.overhead
@@ -95,8 +99,12 @@ func (o *overlay) setLocal() error {
 	return err
 }
 
-// clean deletes the device if it is one of ours.
+// clean deletes the device if it is one of ours, and the routes past it.
 func (o *overlay) clean(ctx context.Context) error {
+	return errors.Join(o.cleanDevice(ctx), o.cleanDirect())
+}
+
+func (o *overlay) cleanDevice(ctx context.Context) error {
 	l, err := device.Find(o.name)
 	if l == nil {
 		return err

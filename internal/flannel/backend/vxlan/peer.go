@@ -39,6 +39,10 @@ func (o *overlay) read(l *lease.Lease) (*peer, error) {
 		return nil, fmt.Errorf("the lease's VtepMAC %v is not that of a device", v.VtepMAC)
 	case v.VtepMAC == o.mac:
 		return nil, fmt.Errorf("the lease's VtepMAC %v is this node's own", v.VtepMAC)
+	case subnet.Contains(o.local), subnet.Contains(public):
+		// To route it would take the way to the peers away, and with it the host
+		// from its network.
+		return nil, fmt.Errorf("its subnet %v has addresses of the underlay in it", subnet)
 	case o.own.IsValid() && o.own.Overlaps(subnet):
 		return nil, fmt.Errorf("its subnet %v overlaps with %v, this node's own", subnet, o.own)
 	}
@@ -55,7 +59,7 @@ func (o *overlay) set(name string, p peer) {
 		o.release(name, old)
 	}
 	o.peers[name] = p
-	o.claim(name, p)
+	o.claim(name)
 }
 
 // unset does not want it any more.
@@ -66,16 +70,12 @@ func (o *overlay) unset(name string) {
 	}
 }
 
-// claim wants what leads to a peer. What two peers have in common, or one had
-// before, is not touched in between.
-func (o *overlay) claim(name string, p peer) {
-	o.fdb.Claim(name, p.mac, p.public)
-	o.neighbours.Claim(name, p.base(), p.mac)
-	o.routes.Claim(name, p.subnet, p.base())
-}
+// claim wants what leads to a peer, once the way there is decided on. What two
+// peers have in common, or one had before, is not touched in between.
+func (o *overlay) claim(name string) { o.undecided[name] = struct{}{} }
 
 func (o *overlay) release(name string, p peer) {
-	o.fdb.Release(name, p.mac)
-	o.neighbours.Release(name, p.base())
+	delete(o.ways, name)
+	o.drop(name, p)
 	o.routes.Release(name, p.subnet)
 }

@@ -26,11 +26,15 @@ func (o *overlay) program(ctx context.Context) error {
 		return nil
 	}
 	if o.unread {
+		for name := range o.peers {
+			o.undecided[name] = struct{}{}
+		}
 		if err := o.look(ctx); err != nil {
 			return fmt.Errorf("device %s: %w", o.name, err)
 		}
 		o.unread = false
 	}
+	undecided := o.decide()
 	d, index := o.datapath, o.index
 	var failures []entries.Failure
 	failures = append(failures, o.fdb.Set(d.batch(), func(part []fdbEntry) map[routetable.MAC]error {
@@ -52,14 +56,14 @@ func (o *overlay) program(ctx context.Context) error {
 		return d.remove(ctx, index, part)
 	})...)
 	o.settle()
-	return entries.Join(failures)
+	return errors.Join(undecided, entries.Join(failures))
 }
 
 const unlimited = 1 << 30
 
 type (
 	neighbour = entries.Entry[netip.Addr, routetable.MAC]
-	route     = entries.Entry[netip.Prefix, netip.Addr]
+	route     = entries.Entry[netip.Prefix, way]
 )
 
 func (o *overlay) settle() {
@@ -107,7 +111,7 @@ func (o *overlay) lookAtNeighbours() (map[netip.Addr]routetable.MAC, error) {
 
 // lookAtRoutes finds the routes that are like those to peers: what a person
 // added looks otherwise, and stays.
-func (o *overlay) lookAtRoutes() (map[netip.Prefix]netip.Addr, error) {
+func (o *overlay) lookAtRoutes() (map[netip.Prefix]way, error) {
 	all, err := dump(func() ([]netlink.Route, error) {
 		filter := &netlink.Route{LinkIndex: o.index, Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT}
 		return netlink.RouteListFiltered(o.number, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
@@ -115,7 +119,7 @@ func (o *overlay) lookAtRoutes() (map[netip.Prefix]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the routes: %w", err)
 	}
-	found := map[netip.Prefix]netip.Addr{}
+	found, err := o.lookAtDirect()
 	for i := range all {
 		r := &all[i]
 		via, ok := netip.AddrFromSlice(r.Gw)
@@ -123,10 +127,10 @@ func (o *overlay) lookAtRoutes() (map[netip.Prefix]netip.Addr, error) {
 			continue
 		}
 		if p := device.Prefix(r.Dst); p.Addr() == via.Unmap() {
-			found[p] = p.Addr()
+			found[p] = way{via: p.Addr()}
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // dump repeats a dump that others' changes broke off.
@@ -185,24 +189,41 @@ func (o *overlay) deleteNeighbour(h *netlink.Handle, e neighbour) error {
 }
 
 func (o *overlay) setRoute(h *netlink.Handle, e route) error {
-	if err := h.RouteReplace(o.netlinkRoute(e)); err != nil {
-		return fmt.Errorf("route %v via %v dev %s onlink: %w", e.Key, e.Value, o.name, err)
+	err := h.RouteReplace(o.netlinkRoute(e))
+	if errors.Is(err, unix.EINVAL) && e.Key.Addr().Is6() && e.Value.Index == 0 {
+		err = o.setRouteAnyway(h, e)
+	}
+	if err != nil {
+		return fmt.Errorf("route %v %s: %w", e.Key, o.describe(e.Value), err)
 	}
 	return nil
 }
 
+// setRouteAnyway puts a route by way of a base that is presently reached through
+// another device, by the route whose place it takes: over IPv6 the kernel then
+// refuses it (ip6_route_check_nh_onlink), until there is a narrower one.
+func (o *overlay) setRouteAnyway(h *netlink.Handle, e route) error {
+	narrow := &netlink.Route{LinkIndex: o.index, Dst: device.IPNet(netip.PrefixFrom(e.Value.via, e.Value.via.BitLen()))}
+	if err := h.RouteReplace(narrow); err != nil {
+		return err
+	}
+	err := h.RouteReplace(o.netlinkRoute(e))
+	return errors.Join(err, unlessGone(h.RouteDel(narrow)))
+}
+
 func (o *overlay) deleteRoute(h *netlink.Handle, e route) error {
 	if err := unlessGone(h.RouteDel(o.netlinkRoute(e))); err != nil {
-		return fmt.Errorf("delete route %v via %v dev %s: %w", e.Key, e.Value, o.name, err)
+		return fmt.Errorf("delete route %v %s: %w", e.Key, o.describe(e.Value), err)
 	}
 	return nil
 }
 
 func (o *overlay) netlinkRoute(e route) *netlink.Route {
-	return &netlink.Route{
-		LinkIndex: o.index, Dst: device.IPNet(e.Key), Gw: e.Value.AsSlice(),
-		Scope: netlink.SCOPE_UNIVERSE, Flags: int(netlink.FLAG_ONLINK),
+	r := &netlink.Route{LinkIndex: e.Value.Index, Dst: device.IPNet(e.Key), Gw: e.Value.via.AsSlice(), Scope: netlink.SCOPE_UNIVERSE}
+	if e.Value.Index == 0 {
+		r.LinkIndex, r.Flags = o.index, int(netlink.FLAG_ONLINK)
 	}
+	return r
 }
 
 // unlessGone takes what is not there for deleted.

@@ -28,6 +28,9 @@ func (b *Backend) Run(ctx context.Context) error {
 		w.Index.Store(int32(o.index))
 	}
 	b.mu.Unlock()
+	if err := b.watchRoutes(ctx, signs); err != nil {
+		return err
+	}
 	k := device.Keeper{Log: b.log, Signs: signs, Failed: b.retry, Check: b.check}
 	return k.Run(ctx)
 }
