@@ -40,9 +40,6 @@ var _ backend.Backend = (*Backend)(nil)
 // *netconf.VXLAN.
 func New(node backend.Node, cfg *netconf.Config, o Options) *Backend {
 	b := &Backend{log: o.Log, node: node, retry: make(chan struct{}, 1)}
-	if cfg.Backend.(*netconf.VXLAN).DirectRouting {
-		o.Log.Warn("DirectRouting of the network config is not served: peers on the same wire are reached by VXLAN as well, which they accept")
-	}
 	for _, f := range families {
 		over := newOverlay(f, node, cfg, o)
 		if f.network(cfg).Enabled() {
