@@ -151,32 +151,80 @@ func TestUDP(t *testing.T) {
 }
 
 // Agents that are killed take nothing with them, and the next ones find all
-// again, the MAC too: not one ping is lost.
+// again, the MAC too: of the pings before, between and behind none is lost.
 func TestKilledUnderTraffic(t *testing.T) {
 	for name, config := range map[string]string{"vxlan": overVXLAN, "udp": overUDP} {
 		t.Run(name, func(t *testing.T) {
 			o := newOverlay(t, config, "user", "user")
 			o.reach()
 			before := o.leases()
-			lost := make(chan error, 1)
-			go func() {
-				lost <- o.containers[0].Ping(o.addrs[1], lab.PingOptions{Count: 300}).Lost()
-			}()
-			for _, n := range o.nodes[1:] {
+			pings := o.keepPinging()
+			// The second node's store is with the first one's agent, so the
+			// first one is replaced last.
+			for _, n := range []*node{o.nodes[1], o.nodes[0]} {
+				pings.another()
 				if out := n.signal(syscall.SIGKILL); out.Status == 0 {
 					t.Error(out)
 				}
+				pings.another()
 				n.start("--datapath=user").ready()
+				pings.another()
 			}
-			if err := <-lost; err != nil {
-				t.Error(err)
-			}
+			check(t, pings.end())
 			if after := o.leases(); fmt.Sprint(after) != fmt.Sprint(before) {
 				t.Errorf("leases %v, before %v", after, before)
 			}
 			o.reach()
 		})
 	}
+}
+
+// pinging is one ping after the other, without a pause but between hundreds.
+type pinging struct {
+	rounds chan error    // one for each hundred
+	stop   chan struct{} // closed to end it
+	first  error
+}
+
+// keepPinging pings from the first container to the second until it is ended.
+func (o *overlay) keepPinging() *pinging {
+	p := &pinging{rounds: make(chan error), stop: make(chan struct{})}
+	go func() {
+		defer close(p.rounds)
+		for {
+			err := o.containers[0].Ping(o.addrs[1], lab.PingOptions{Count: 100}).Lost()
+			select {
+			case p.rounds <- err:
+			case <-p.stop:
+				if err != nil {
+					p.rounds <- err
+				}
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// another waits until a hundred pings that were sent after now are answered or
+// lost.
+func (p *pinging) another() {
+	for range 2 { // the first of them may have begun before
+		if err := <-p.rounds; err != nil && p.first == nil {
+			p.first = err
+		}
+	}
+}
+
+// end returns the first loss.
+func (p *pinging) end() error {
+	close(p.stop)
+	for err := range p.rounds {
+		if err != nil && p.first == nil {
+			p.first = err
+		}
+	}
+	return p.first
 }
 
 // What a node made is gone after the clean-up, also the daemon's link.
