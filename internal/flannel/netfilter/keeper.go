@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -24,6 +23,7 @@ type Keeper struct {
 	noCompat bool // the kernel was found to lack iptables' extensions
 	noNFT    bool // it is to be taken for one without nf_tables
 	settled  settled
+	hint     string // about chains that drop, as the log has it
 }
 
 // settled is a state in which everything was found in order: a generation of
@@ -50,30 +50,9 @@ func (k *Keeper) Apply(ctx context.Context, r Rules) error {
 	return k.keep(ctx, "packet filter rules written")
 }
 
-// Run looks at the rules again and again, until ctx ends, and writes those anew
-// that somebody took away. Apply comes first.
-func (k *Keeper) Run(ctx context.Context, every time.Duration) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	var last string
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-		err := k.Resync(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil && err.Error() != last {
-			k.log.Error("the packet filter rules could not be kept, this is tried again", zap.Error(err))
-		}
-		last = fmt.Sprint(err)
-	}
-}
-
-// Resync looks at the rules once, and writes anew what is missing.
+// Resync looks at the rules, and writes anew what somebody took away. It costs
+// next to nothing while nothing changed, and is to be called again and again:
+// only nf_tables would tell of a change, iptables-legacy does not.
 func (k *Keeper) Resync(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -162,8 +141,20 @@ func (k *Keeper) syncNFT(w *work) error {
 	if err := w.writeNFT(!k.noCompat); err != nil {
 		return err
 	}
+	k.tellOf(w.droppers)
 	if len(w.wrote) == 0 {
 		k.settled = now
 	}
 	return nil
+}
+
+// tellOf logs which chains drop all the same: an accept would have to stand in
+// them, and they belong to others.
+func (k *Keeper) tellOf(droppers []string) {
+	hint := strings.Join(droppers, ", ")
+	if hint != k.hint && hint != "" {
+		k.log.Warn("chains drop what they do not accept themselves, and are not iptables'; have them accept the network's traffic",
+			zap.String("chains", hint), zap.Stringer("network", k.want.Network), zap.Stringer("network6", k.want.Network6))
+	}
+	k.hint = hint
 }

@@ -5,16 +5,15 @@ package netfilter_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannel/netfilter"
@@ -281,6 +280,41 @@ func TestDockerDropsUnpublished(t *testing.T) {
 	if again := handles(t, s.h[0]); !slices.Equal(again, written) {
 		t.Error("the two jumps were written anew")
 	}
+
+	// dockerd goes, and with it what the second jump was for.
+	withDocker := len(jumpsTo(t, s.h[0], "FLANNEL-FWD"))
+	onNFT(t, s.h[0], func(c *nftables.Conn) error {
+		for _, r := range jumpsTo(t, s.h[0], "DOCKER-FORWARD") {
+			check(t, c.DelRule(r))
+		}
+		return nil
+	})
+	keepers[0].resync(t)
+	if now := len(jumpsTo(t, s.h[0], "FLANNEL-FWD")); withDocker != 4 || now != 2 {
+		t.Errorf("%d jumps of both families with dockerd and %d without, not 4 and 2", withDocker, now)
+	}
+}
+
+// jumpsTo are the rules of FORWARD that lead to a chain.
+func jumpsTo(t *testing.T, h *lab.Host, chain string) []*nftables.Rule {
+	t.Helper()
+	var found []*nftables.Rule
+	onNFT(t, h, func(c *nftables.Conn) error {
+		for _, family := range bothFamilies {
+			tab := &nftables.Table{Name: "filter", Family: family}
+			rules, err := c.GetRules(tab, &nftables.Chain{Name: "FORWARD", Table: tab})
+			if err != nil {
+				return err
+			}
+			for _, r := range rules {
+				if v, ok := r.Exprs[len(r.Exprs)-1].(*expr.Verdict); ok && v.Chain == chain {
+					found = append(found, r)
+				}
+			}
+		}
+		return nil
+	})
+	return found
 }
 
 // TestKernelWithoutExtensions: where nf_tables lacks those of iptables, the
@@ -308,28 +342,78 @@ func TestKernelWithoutExtensions(t *testing.T) {
 	s.leaves(t)
 }
 
-// TestRun: what is flushed while nobody looks is written again.
-func TestRun(t *testing.T) {
+// TestSettled: that nothing changed since the last look is known without
+// looking, and that something did is noticed.
+func TestSettled(t *testing.T) {
+	lab.NeedNFTables(t)
 	h := lab.TestHost(t, "h")
 	iptablesTable(t, h, "filter")
 	k := newKeeper(h)
 	k.apply(t, rules(0))
 	want := listing(t, h)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Do(func() error { return k.k.Run(ctx, time.Millisecond) }) }()
 	for range 3 {
+		k.resync(t)
+		k.resync(t)
 		flush(t, h, "filter", "FORWARD")
-		check(t, lab.Eventually(patience, func() error {
-			if now := listing(t, h); now != want {
-				return fmt.Errorf("there is\n%s\nnot\n%s", now, want)
-			}
-			return nil
-		}))
+		k.resync(t)
+		if now := listing(t, h); now != want {
+			t.Fatalf("there is\n%s\nnot\n%s", now, want)
+		}
 	}
-	stop()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("ended by %v", err)
+}
+
+// TestFlanneldsOwnTables: those of a flanneld that was there before are brought
+// to what they should be, and go.
+func TestFlanneldsOwnTables(t *testing.T) {
+	lab.NeedNFTables(t)
+	h := lab.TestHost(t, "h")
+	k := newKeeper(h)
+	k.apply(t, rules(0))
+	want := listing(t, h)
+	k.remove(t)
+	before := listing(t, h)
+	onNFT(t, h, func(c *nftables.Conn) error {
+		for i, family := range bothFamilies {
+			table := c.AddTable(&nftables.Table{Name: []string{"flannel-ipv4", "flannel-ipv6"}[i], Family: family})
+			c.AddChain(&nftables.Chain{Name: "forward", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
+			post := c.AddChain(&nftables.Chain{Name: "postrtg", Table: table, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
+			c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: []expr.Any{&expr.Counter{}, &expr.Masq{}}})
+		}
+		return nil
+	})
+	k.apply(t, rules(0))
+	if now := listing(t, h); now != want {
+		t.Errorf("after flanneld there is\n%s\nnot\n%s", now, want)
+	}
+	k.remove(t)
+	if now := listing(t, h); now != before {
+		t.Errorf("removing left\n%s", now)
+	}
+}
+
+// TestOthersDrop: that a chain drops in which nothing may be written is told,
+// once.
+func TestOthersDrop(t *testing.T) {
+	lab.NeedNFTables(t)
+	h := lab.TestHost(t, "h")
+	iptablesTable(t, h, "filter") // whose FORWARD drops, too
+	policy := nftables.ChainPolicyDrop
+	chain := nftables.Chain{
+		Name: "forward", Table: &nftables.Table{Name: "filter", Family: nftables.TableFamilyINet},
+		Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &policy,
+	}
+	onNFT(t, h, func(c *nftables.Conn) error {
+		c.AddTable(chain.Table)
+		c.AddChain(&chain)
+		return nil
+	})
+	core, logged := observer.New(zap.WarnLevel)
+	k := keeper{h, netfilter.New(zap.New(core))}
+	k.apply(t, rules(0))
+	k.apply(t, rules(0))
+	k.resync(t)
+	if logged.Len() != 1 || logged.All()[0].ContextMap()["chains"] != "inet filter forward" {
+		t.Errorf("the log has %v", logged.All())
 	}
 }
 
@@ -360,4 +444,43 @@ func withoutCapabilities(f func() error) error {
 		return err
 	}
 	return errors.Join(f(), unix.Capset(&header, &had[0]))
+}
+
+// TestRandomFully: ports are chosen at random, or are not, in each place.
+func TestRandomFully(t *testing.T) {
+	lab.NeedNFTables(t)
+	for _, iptables := range []bool{false, true} {
+		for _, random := range []bool{false, true} {
+			h := lab.TestHost(t, "h")
+			if iptables {
+				iptablesTable(t, h, "nat")
+			}
+			r := rules(0)
+			r.RandomFully = random
+			k := newKeeper(h)
+			k.apply(t, r)
+			text := listing(t, h)
+			// Of the IPv4 and the IPv6 table, as the library prints expressions;
+			// the extension for IPv6 it leaves in bytes.
+			marks := []string{`"FullyRandom":true`, `"FullyRandom":true`}
+			if iptables {
+				marks = []string{`"Flags":16`, `"Info":"EAAAAA`}
+			}
+			for _, mark := range marks {
+				if strings.Contains(text, mark) != random {
+					t.Errorf("random %v, iptables %v: %s in\n%s", random, iptables, mark, text)
+				}
+			}
+			written := handles(t, h)
+			k.apply(t, r)
+			if again := handles(t, h); !slices.Equal(again, written) {
+				t.Error("the rules were written anew")
+			}
+			r.RandomFully = !random
+			k.apply(t, r)
+			if listing(t, h) == text {
+				t.Errorf("random %v, iptables %v: nothing changed with it", random, iptables)
+			}
+		}
+	}
 }

@@ -151,6 +151,13 @@ func TestIptablesListsThem(t *testing.T) {
 		t.Errorf("iptables lists\n%s\nnot\n%s", got, want)
 	}
 
+	plain := newKeeper(ours)
+	plain.k.WithoutExtensions()
+	plain.apply(t, rules(0))
+	if got := overNFT.saved(t, ours); !strings.Contains(got, "-A FORWARD -j FLANNEL-FWD\n") {
+		t.Errorf("without extensions iptables lists\n%s", got)
+	}
+
 	written := handles(t, byHand)
 	newKeeper(byHand).apply(t, rules(0))
 	if again := handles(t, byHand); !slices.Equal(again, written) {

@@ -23,6 +23,7 @@ type work struct {
 	legacy   []*legacy  // by family, nil where it cannot be asked
 	uses     uses
 	wrote    []string // in nf_tables
+	droppers []string // chains of others that may drop what is forwarded
 }
 
 // look finds out what the host uses. What it could not find out, the error
@@ -132,11 +133,15 @@ func (w *work) writeNFT(compat bool) error {
 		return err
 	}
 	var wrote []string
+	if w.droppers, err = inetDroppers(conn, w.families); err != nil {
+		return err
+	}
 	for i, f := range w.families {
 		n, err := newNFT(f, conn, w.reader, compat)
 		if err != nil {
 			return err
 		}
+		w.droppers = append(w.droppers, n.droppers()...)
 		legacy := map[*purpose]bool{}
 		for j, p := range purposes {
 			legacy[p] = w.uses[i][j]
