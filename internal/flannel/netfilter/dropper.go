@@ -20,7 +20,7 @@ func (n *nft) droppers() []string {
 	var names []string
 	for table, chains := range n.chains {
 		for _, c := range chains {
-			if n.forward && drops(c) && (table != forwarding.table || c.Name != forwarding.base) {
+			if n.forwards() && drops(c) && (table != forwarding.table || c.Name != forwarding.base) {
 				names = append(names, n.familyName()+" "+table+" "+c.Name)
 			}
 		}
@@ -31,8 +31,8 @@ func (n *nft) droppers() []string {
 
 // inetDroppers names those of the tables that are for both families, in which
 // distributions and firewalld have their rules.
-func inetDroppers(conn *nftables.Conn, families []family) ([]string, error) {
-	if !slices.ContainsFunc(families, func(f family) bool { return f.forward }) {
+func inetDroppers(conn *nftables.Conn, sides [2]side) ([]string, error) {
+	if !sides[0].forwards() && !sides[1].forwards() {
 		return nil, nil
 	}
 	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)

@@ -16,7 +16,8 @@ import (
 // Keeper keeps the rules of the network namespace of the thread that calls it.
 // Its methods may be called from any goroutine.
 type Keeper struct {
-	log *zap.Logger
+	log    *zap.Logger
+	beside func() ([]Rules, error)
 
 	mu       sync.Mutex
 	want     Rules
@@ -27,17 +28,36 @@ type Keeper struct {
 }
 
 // settled is a state in which everything was found in order: a generation of
-// nf_tables' rules, 0 for none, and what is to be in iptables-legacy.
+// nf_tables' rules, 0 for none, what is to be in iptables-legacy, and what all
+// agents wanted.
 type settled struct {
 	generation uint32
 	uses       uses
+	want       string
 }
 
-// New makes a keeper that does nothing yet.
-func New(log *zap.Logger) *Keeper { return &Keeper{log: log} }
+// New makes a keeper that does nothing yet. Where a host is a node of several
+// networks, beside tells what the other agents of the network namespace want;
+// it may be nil. Each of them then writes the rules of all.
+func New(log *zap.Logger, beside func() ([]Rules, error)) *Keeper {
+	return &Keeper{log: log, beside: beside}
+}
 
-// Apply makes the rules stand, and no others of this kind: those that a former
-// process made for another network go, as do those that flanneld left. What is
+// all is what all agents of the namespace want.
+func (k *Keeper) all() ([]Rules, error) {
+	if k.beside == nil {
+		return []Rules{k.want}, nil
+	}
+	others, err := k.beside()
+	if err != nil {
+		return nil, fmt.Errorf("ask what other agents want: %w", err)
+	}
+	return append(others, k.want), nil
+}
+
+// Apply makes the rules stand, and no others of this kind but for those of other
+// agents: what a former process made for another network goes, as does what
+// flanneld left. What is
 // as it should be is not touched; what is not is replaced in one transaction,
 // so that no packet meets half of it.
 func (k *Keeper) Apply(ctx context.Context, r Rules) error {
@@ -59,7 +79,8 @@ func (k *Keeper) Resync(ctx context.Context) error {
 	return k.keep(ctx, "packet filter rules were changed by somebody and are written anew")
 }
 
-// Remove takes away all that this or a former process made. It needs no Apply.
+// Remove takes away all that this or a former process made, and leaves what
+// other agents want. It needs no Apply.
 func (k *Keeper) Remove(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -134,7 +155,7 @@ func (k *Keeper) syncNFT(w *work) error {
 	if err != nil {
 		return err
 	}
-	now := settled{generation, w.uses}
+	now := settled{generation, w.uses, fmt.Sprint(w.sides)}
 	if now == k.settled {
 		return nil
 	}

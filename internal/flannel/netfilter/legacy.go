@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // legacy brings one family of iptables-legacy to what is wanted.
 type legacy struct {
-	family
+	side
 	sock   *xtables.Socket
 	loaded map[string]bool
 	wrote  []string
@@ -23,16 +24,16 @@ type legacy struct {
 // openLegacy opens the tables that the namespace has. Where it has none there
 // is nothing to be asked, since asking would make one, and it returns nil,
 // unless some are to be made.
-func openLegacy(f family, made bool) (*legacy, error) {
-	names, err := xtables.Loaded(xtables.Family(f.v6))
+func openLegacy(s side, made bool) (*legacy, error) {
+	names, err := xtables.Loaded(xtables.Family(s.v6))
 	if err != nil || len(names) == 0 && !made {
 		return nil, err
 	}
-	l := &legacy{family: f, loaded: map[string]bool{}}
+	l := &legacy{side: s, loaded: map[string]bool{}}
 	for _, name := range names {
 		l.loaded[name] = true
 	}
-	l.sock, err = xtables.Open(xtables.Family(f.v6))
+	l.sock, err = xtables.Open(xtables.Family(s.v6))
 	return l, err
 }
 
@@ -62,11 +63,11 @@ func (l *legacy) inUse(p *purpose) (bool, error) {
 
 // sync brings a table to the rules; without any, ours go. The table is read
 // once more under iptables' lock if there is something to be done.
-func (l *legacy) sync(ctx context.Context, p *purpose, rules []rule) error {
-	if rules == nil && !l.loaded[p.table] {
+func (l *legacy) sync(ctx context.Context, p *purpose, want content) error {
+	if want.rules == nil && !l.loaded[p.table] {
 		return nil
 	}
-	if changed, _, err := l.planned(p, rules); err != nil || !changed {
+	if changed, _, err := l.planned(p, want); err != nil || !changed {
 		return err
 	}
 	unlock, err := lock(ctx)
@@ -74,7 +75,7 @@ func (l *legacy) sync(ctx context.Context, p *purpose, rules []rule) error {
 		return err
 	}
 	defer unlock()
-	changed, t, err := l.planned(p, rules)
+	changed, t, err := l.planned(p, want)
 	if err != nil || !changed {
 		return err
 	}
@@ -101,7 +102,7 @@ func lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // planned is the table as it should be, and whether that is a change.
-func (l *legacy) planned(p *purpose, rules []rule) (bool, *xtables.Table, error) {
+func (l *legacy) planned(p *purpose, want content) (bool, *xtables.Table, error) {
 	t, err := l.sock.Read(p.table)
 	if err != nil {
 		return false, nil, err
@@ -110,11 +111,11 @@ func (l *legacy) planned(p *purpose, rules []rule) (bool, *xtables.Table, error)
 	if base == nil {
 		return false, nil, errors.New("table " + p.table + " has no " + p.base)
 	}
-	if rules == nil {
+	if want.rules == nil {
 		return l.planRemoval(p, t), t, nil
 	}
-	changed := l.planRules(p, t, rules)
-	if l.planJumps(p, t, base) {
+	changed := l.planRules(p, t, want.rules)
+	if l.planJumps(p, t, base, want.networks) {
 		changed = true
 	}
 	return changed, t, nil
@@ -174,11 +175,14 @@ func (l *legacy) rule(p *purpose, r rule) *xtables.Rule {
 	return xtables.Family(l.v6).NewRule(n)
 }
 
-func (l *legacy) planJumps(p *purpose, t *xtables.Table, base *xtables.Chain) bool {
+func (l *legacy) planJumps(p *purpose, t *xtables.Table, base *xtables.Chain, networks []netip.Prefix) bool {
 	note := []xtables.Extension{{Name: "comment", Data: xtComment(p.comment)}}
 	f, to := xtables.Family(l.v6), t.Chain(p.chain)
 	all := f.NewRule(xtables.New{Matches: note, Jump: to})
-	inner := f.NewRule(xtables.New{Matches: note, Jump: to, Source: l.network, Destination: l.network})
+	inner := make([]*xtables.Rule, len(networks))
+	for i, network := range networks {
+		inner[i] = f.NewRule(xtables.New{Matches: note, Jump: to, Source: network, Destination: network})
+	}
 	var others []*xtables.Rule
 	var have []jump
 	for _, r := range base.Rules {
@@ -186,15 +190,15 @@ func (l *legacy) planJumps(p *purpose, t *xtables.Table, base *xtables.Chain) bo
 			others = append(others, r)
 			continue
 		}
-		have = append(have, jump{all: r.Equal(all), inner: r.Equal(inner), before: len(others)})
+		have = append(have, jump{all: r.Equal(all), inner: slices.IndexFunc(inner, r.Equal), before: len(others)})
 	}
 	at := p.spots(legacySteps(others), func(chain string) []step { return legacySteps(t.Chain(chain).Rules) })
-	if at.inPlace(have) {
+	if at.inPlace(have, len(networks)) {
 		return false
 	}
 	base.Rules = slices.Insert(others, at.all, all)
 	if at.inner >= 0 && at.inner < at.all {
-		base.Rules = slices.Insert(base.Rules, at.inner, inner)
+		base.Rules = slices.Insert(base.Rules, at.inner, inner...)
 	}
 	return true
 }

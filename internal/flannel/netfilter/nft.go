@@ -5,6 +5,7 @@ package netfilter
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -14,7 +15,7 @@ import (
 // is there and collects what is to be written, which conn sends as one
 // transaction.
 type nft struct {
-	family
+	side
 	conn   *nftables.Conn
 	reader *nftReader
 	compat bool // the kernel has iptables' extensions for nf_tables
@@ -22,8 +23,8 @@ type nft struct {
 	wrote  []string // places that are to be changed, for the log
 }
 
-func newNFT(f family, conn *nftables.Conn, reader *nftReader, compat bool) (*nft, error) {
-	n := &nft{family: f, conn: conn, reader: reader, compat: compat, chains: map[string]map[string]*nftables.Chain{}}
+func newNFT(s side, conn *nftables.Conn, reader *nftReader, compat bool) (*nft, error) {
+	n := &nft{side: s, conn: conn, reader: reader, compat: compat, chains: map[string]map[string]*nftables.Chain{}}
 	list, err := conn.ListChainsOfTableFamily(n.table("").Family)
 	if err != nil {
 		return nil, fmt.Errorf("list the chains of %s: %w", n.familyName(), err)
@@ -72,14 +73,12 @@ func (n *nft) holds(p *purpose) bool {
 func (n *nft) plan(legacy map[*purpose]bool) error {
 	own := map[*purpose][]rule{}
 	for _, p := range purposes {
-		rules := p.rules(n.family)
-		compat := rules
-		if !n.holds(p) || n.nft && p == masquerading {
-			compat = nil
+		var compat content
+		if n.holds(p) {
+			compat = n.content(p, inIptables(p))
 		}
-		if n.nft || compat == nil && !legacy[p] {
-			own[p] = rules
-		}
+		nowhere := !n.holds(p) && !legacy[p]
+		own[p] = n.content(p, func(f family) bool { return f.nft || nowhere }).rules
 		if err := n.planCompat(p, compat); err != nil {
 			return fmt.Errorf("table %s %s: %w", n.familyName(), p.table, err)
 		}
@@ -92,22 +91,22 @@ func (n *nft) plan(legacy map[*purpose]bool) error {
 
 // planCompat brings the chain in iptables' table to the rules, and the jumps to
 // it; without rules both go.
-func (n *nft) planCompat(p *purpose, rules []rule) error {
+func (n *nft) planCompat(p *purpose, want content) error {
 	f := form{v6: n.v6}
 	if n.compat {
 		f.comment = p.comment
 	}
 	c := &nftables.Chain{Name: p.chain, Table: n.table(p.table)}
 	before := len(n.wrote)
-	if rules != nil {
-		if err := n.planRules(c, n.chains[p.table][p.chain] == nil, f, rules); err != nil {
+	if want.rules != nil {
+		if err := n.planRules(c, n.chains[p.table][p.chain] == nil, f, want.rules); err != nil {
 			return err
 		}
 	}
-	if err := n.planJumps(p, f, rules != nil); err != nil {
+	if err := n.planJumps(p, f, want); err != nil {
 		return err
 	}
-	if rules == nil && n.chains[p.table][p.chain] != nil {
+	if want.rules == nil && n.chains[p.table][p.chain] != nil {
 		n.conn.FlushChain(c)
 		n.conn.DelChain(c)
 		n.change(c)
@@ -161,7 +160,7 @@ func same(family nftables.TableFamily, have []nftRule, want [][]expr.Any) bool {
 }
 
 // planJumps has the base chain lead to the purpose's chain, or no longer.
-func (n *nft) planJumps(p *purpose, f form, wanted bool) error {
+func (n *nft) planJumps(p *purpose, f form, want content) error {
 	base := n.chains[p.table][p.base]
 	if base == nil {
 		return nil
@@ -182,8 +181,10 @@ func (n *nft) planJumps(p *purpose, f form, wanted bool) error {
 		}
 		ours = append(ours, r)
 		have = append(have, jump{
-			all:    r.is(base.Table.Family, f.jump(p.chain, netip.Prefix{})),
-			inner:  r.is(base.Table.Family, f.jump(p.chain, n.network)),
+			all: r.is(base.Table.Family, f.jump(p.chain, netip.Prefix{})),
+			inner: slices.IndexFunc(want.networks, func(network netip.Prefix) bool {
+				return r.is(base.Table.Family, f.jump(p.chain, network))
+			}),
 			before: len(others),
 		})
 	}
@@ -192,7 +193,8 @@ func (n *nft) planJumps(p *purpose, f form, wanted bool) error {
 	if failed != nil {
 		return failed
 	}
-	if !wanted && ours == nil || wanted && at.inPlace(have) {
+	wanted := want.rules != nil
+	if !wanted && ours == nil || wanted && at.inPlace(have, len(want.networks)) {
 		return nil
 	}
 	for _, r := range ours {
@@ -201,7 +203,7 @@ func (n *nft) planJumps(p *purpose, f form, wanted bool) error {
 		}
 	}
 	if wanted {
-		n.insertJumps(p, f, base, others, at)
+		n.insertJumps(p, f, base, others, at, want.networks)
 	}
 	n.change(base)
 	return nil
@@ -220,9 +222,11 @@ func (n *nft) steps(table, chain string, failed *error) []step {
 	return steps
 }
 
-func (n *nft) insertJumps(p *purpose, f form, base *nftables.Chain, others []nftRule, at spots) {
+func (n *nft) insertJumps(p *purpose, f form, base *nftables.Chain, others []nftRule, at spots, networks []netip.Prefix) {
 	if at.inner >= 0 && at.inner < at.all {
-		n.insertBefore(base, others, at.inner, f.jump(p.chain, n.network))
+		for _, network := range networks {
+			n.insertBefore(base, others, at.inner, f.jump(p.chain, network))
+		}
 	}
 	n.insertBefore(base, others, at.all, f.jump(p.chain, netip.Prefix{}))
 }

@@ -408,7 +408,7 @@ func TestOthersDrop(t *testing.T) {
 		return nil
 	})
 	core, logged := observer.New(zap.WarnLevel)
-	k := keeper{h, netfilter.New(zap.New(core))}
+	k := keeper{h, netfilter.New(zap.New(core), nil)}
 	k.apply(t, rules(0))
 	k.apply(t, rules(0))
 	k.resync(t)
@@ -422,7 +422,7 @@ func TestNotAllowed(t *testing.T) {
 	h := lab.TestHost(t, "h")
 	err := h.Do(func() error {
 		return withoutCapabilities(func() error {
-			return netfilter.New(zap.NewNop()).Apply(context.Background(), rules(0))
+			return netfilter.New(zap.NewNop(), nil).Apply(context.Background(), rules(0))
 		})
 	})
 	if err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {

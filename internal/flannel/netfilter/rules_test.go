@@ -27,7 +27,7 @@ func TestRefused(t *testing.T) {
 		{"another network", netfilter.Rules{Network: network4, Subnet: network("10.0.1.0/24")}, "is not a part of"},
 		{"larger", netfilter.Rules{Network: subnet4[0], Subnet: network4}, "is not a part of"},
 	} {
-		err := netfilter.New(zap.NewNop()).Apply(context.Background(), c.r)
+		err := netfilter.New(zap.NewNop(), nil).Apply(context.Background(), c.r)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, not %q", c.name, err, c.want)
 		}

@@ -94,7 +94,7 @@ type keeper struct {
 	k *netfilter.Keeper
 }
 
-func newKeeper(h *lab.Host) keeper { return keeper{h, netfilter.New(zap.NewNop())} }
+func newKeeper(h *lab.Host) keeper { return keeper{h, netfilter.New(zap.NewNop(), nil)} }
 
 func (k keeper) apply(t *testing.T, r netfilter.Rules) {
 	t.Helper()

@@ -24,8 +24,8 @@ type step struct {
 }
 
 // spots are where the jumps belong in a base chain: before which of the rules
-// of others, counted from 0. all is the jump that every packet takes; inner is
-// one that only traffic within the network takes, -1 where none is needed.
+// of others, counted from 0. all is the jump that every packet takes; inner are
+// those that only traffic within a network takes, -1 where none is needed.
 //
 // flannel appends its jump, so that what an administrator or a network policy
 // drops stays dropped, and so it is done here, with two exceptions. A rule that
@@ -89,22 +89,24 @@ func masqSpots(rules []step, _ func(string) []step) spots {
 	return s
 }
 
-// jump is one that stands in a base chain.
+// jump is one that stands in a base chain, written as it would be now.
 type jump struct {
-	inner, all bool // which of the two it is, written as it would be now
-	before     int  // which of the rules of others
+	all    bool // that every packet takes
+	inner  int  // of which network it is, where it is one of a network's own; -1 else
+	before int  // which of the rules of others
 }
 
-// inPlace reports whether the jumps that are there will do: a jump that stands
-// earlier than it must is left alone.
-func (s spots) inPlace(have []jump) bool {
-	all, inner := -1, -1
+// inPlace reports whether the jumps that are there will do for so many
+// networks: a jump that stands earlier than it must is left alone.
+func (s spots) inPlace(have []jump, networks int) bool {
+	all, inner := -1, map[int]int{}
 	for _, j := range have {
+		_, again := inner[j.inner]
 		switch {
 		case j.all && all < 0:
 			all = j.before
-		case j.inner && inner < 0:
-			inner = j.before
+		case !j.all && j.inner >= 0 && !again:
+			inner[j.inner] = j.before
 		default: // one too many, or of another form
 			return false
 		}
@@ -112,8 +114,13 @@ func (s spots) inPlace(have []jump) bool {
 	if all < 0 || all > s.all {
 		return false
 	}
-	if s.inner >= 0 && s.inner < all {
-		return inner >= 0 && inner <= s.inner
+	if s.inner < 0 || s.inner >= all {
+		return len(inner) == 0
 	}
-	return inner < 0
+	for _, before := range inner {
+		if before > s.inner {
+			return false
+		}
+	}
+	return len(inner) == networks
 }

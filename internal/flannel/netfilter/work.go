@@ -18,7 +18,7 @@ type uses [2][2]bool
 
 // work is one look at everything, and what comes of it.
 type work struct {
-	families []family
+	sides    [2]side
 	reader   *nftReader // nil where the kernel has no nf_tables
 	legacy   []*legacy  // by family, nil where it cannot be asked
 	uses     uses
@@ -29,15 +29,20 @@ type work struct {
 // look finds out what the host uses. What it could not find out, the error
 // says; the rest is usable.
 func (k *Keeper) look() (*work, error) {
-	w := &work{families: k.want.families(), legacy: make([]*legacy, 2)}
+	w := &work{legacy: make([]*legacy, 2)}
+	all, err := k.all()
+	if err != nil {
+		return w, err
+	}
+	w.sides = sides(all)
 	reader, err := k.openNFT()
 	if err != nil {
 		return w, err
 	}
 	w.reader = reader
 	var errs []error
-	for i, f := range w.families {
-		if err := w.lookLegacy(i, f); err != nil {
+	for i, s := range w.sides {
+		if err := w.lookLegacy(i, s); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -65,9 +70,8 @@ func (k *Keeper) openNFT() (*nftReader, error) {
 
 // lookLegacy finds out which purposes of a family get rules in iptables-legacy:
 // those whose tables others use there, and all where there is no nf_tables.
-// Flannel's own table decides before iptables-legacy's nat does.
-func (w *work) lookLegacy(i int, f family) error {
-	l, err := openLegacy(f, w.reader == nil && (f.forward || f.masq))
+func (w *work) lookLegacy(i int, s side) error {
+	l, err := openLegacy(s, w.reader == nil && (s.forwards() || s.masquerades()))
 	if err != nil || l == nil {
 		return err
 	}
@@ -78,11 +82,18 @@ func (w *work) lookLegacy(i int, f family) error {
 			w.uses[i] = [2]bool{}
 			return err
 		}
-		used = used && !(f.nft && p == masquerading)
-		w.uses[i][j] = (used || w.reader == nil) && p.rules(f) != nil
+		w.uses[i][j] = (used || w.reader == nil) && w.inLegacy(s, p).rules != nil
 	}
 	w.legacy[i] = l
 	return nil
+}
+
+// inLegacy is what iptables-legacy gets where it gets anything.
+func (w *work) inLegacy(s side, p *purpose) content {
+	if w.reader == nil {
+		return s.content(p, func(family) bool { return true })
+	}
+	return s.content(p, inIptables(p))
 }
 
 func (w *work) close() {
@@ -108,11 +119,11 @@ func (w *work) syncLegacy(ctx context.Context, wanted bool) error {
 			if w.uses[i][j] != wanted {
 				continue
 			}
-			var rules []rule
+			var want content
 			if wanted {
-				rules = p.rules(l.family)
+				want = w.inLegacy(l.side, p)
 			}
-			errs = append(errs, w.lacking(l.sync(ctx, p, rules)))
+			errs = append(errs, w.lacking(l.sync(ctx, p, want)))
 		}
 	}
 	return errors.Join(errs...)
@@ -133,11 +144,11 @@ func (w *work) writeNFT(compat bool) error {
 		return err
 	}
 	var wrote []string
-	if w.droppers, err = inetDroppers(conn, w.families); err != nil {
+	if w.droppers, err = inetDroppers(conn, w.sides); err != nil {
 		return err
 	}
-	for i, f := range w.families {
-		n, err := newNFT(f, conn, w.reader, compat)
+	for i, s := range w.sides {
+		n, err := newNFT(s, conn, w.reader, compat)
 		if err != nil {
 			return err
 		}
