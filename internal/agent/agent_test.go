@@ -266,7 +266,7 @@ func TestDamagedMemory(t *testing.T) {
 	n := newNetwork(t)
 	n.put("config", vxlanNet)
 	o := options(t, n, "192.0.2.1")
-	path, err := memoryPath(o.RunDir, o.SubnetFile)
+	path, _, err := memoryPath(o.RunDir, o.SubnetFile)
 	check(t, err)
 	_, err = o.RunDir.Create()
 	check(t, err)

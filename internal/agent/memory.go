@@ -17,6 +17,7 @@ import (
 	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 )
 
 // memory is a file in the run directory that says what an agent has made, for
@@ -24,7 +25,8 @@ import (
 // config in etcd or none. Each pair of network namespace and subnet file has
 // its own, and an agent holds its lock.
 type memory struct {
-	file *os.File
+	file   *os.File
+	others string // pattern of the files of all agents in the namespace
 	held
 }
 
@@ -37,13 +39,14 @@ type held struct {
 	Net   netconf.Config  // without Backend
 	Lease lease.Lease
 	Hole  bool // a blackhole route
+	Rules netfilter.Rules
 }
 
 // errRuns says that another process holds the memory.
 var errRuns = errors.New("an agent with this subnet file runs already in this network namespace")
 
 func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
-	path, err := memoryPath(dir, subnetFile)
+	path, others, err := memoryPath(dir, subnetFile)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +57,7 @@ func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remember what is made: %w", err)
 	}
-	m := &memory{file: file}
+	m := &memory{file: file, others: others}
 	m.load()
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
@@ -63,18 +66,21 @@ func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
 	return m, nil
 }
 
-func memoryPath(dir control.RunDir, subnetFile string) (string, error) {
+// memoryPath returns the path of the file, and the pattern that it and those of
+// other agents in the network namespace have.
+func memoryPath(dir control.RunDir, subnetFile string) (path, pattern string, err error) {
 	netns, err := control.NetNS()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	abs, err := filepath.Abs(subnetFile)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, abs)
-	return filepath.Join(string(dir), fmt.Sprintf("%d-agent-%08x.json", netns, h.Sum32())), nil
+	file := fmt.Sprintf("%d-agent-", netns)
+	return filepath.Join(string(dir), fmt.Sprintf("%s%08x.json", file, h.Sum32())), filepath.Join(string(dir), file+"*.json"), nil
 }
 
 // load leaves the memory empty if the file is damaged, as one whose writer was

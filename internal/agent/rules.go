@@ -22,7 +22,8 @@ type packetFilter interface {
 
 func (n *node) openFilter(context.Context) error {
 	if n.filter == nil {
-		n.filter = netfilter.New(n.Log.Named("netfilter"))
+		beside := beside{memory: n.memory, known: map[string]netfilter.Rules{}}
+		n.filter = netfilter.New(n.Log.Named("netfilter"), beside.rules)
 	}
 	return nil
 }
@@ -30,6 +31,7 @@ func (n *node) openFilter(context.Context) error {
 // startRules puts them in place for the first time.
 func (n *node) startRules(ctx context.Context) error {
 	n.memory.Hole = n.memory.Hole || n.Blackhole
+	n.memory.Rules = n.wantedRules()
 	if err := n.memory.save(); err != nil {
 		return err
 	}
