@@ -238,13 +238,26 @@ func options(t *testing.T, n *network, public string) Options {
 	}
 }
 
+// freePort returns a port that nobody has and nobody is given again. Those from
+// which the kernel takes source ports are left out: one that is free now may be
+// a connection's a moment later.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+	for {
+		port := nextPort.Add(1)
+		if port >= 32768 {
+			t.Fatal("no port is left")
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return uint16(port)
+		}
+	}
 }
+
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(20000) }
 
 func run(t *testing.T, o Options) *running {
 	t.Helper()
