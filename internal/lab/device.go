@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -34,7 +35,12 @@ func (h *Host) Device(name string) (Device, error) {
 	if a.Statistics != nil {
 		d.Stats = *a.Statistics
 	}
-	addrs, err := h.nl.AddrList(link, netlink.FAMILY_ALL)
+	var addrs []netlink.Addr
+	for range 100 { // a list that changed while it was read is read again
+		if addrs, err = h.nl.AddrList(link, netlink.FAMILY_ALL); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
 	if err != nil {
 		return d, fmt.Errorf("host %s: addresses of %s: %w", h.Name, name, err)
 	}
