@@ -167,6 +167,7 @@ func (t *Table) innerPacket(a *assembler) {
 	a.add(asm.Add.Reg(asm.R4, rFirst), asm.Add.Imm(asm.R4, udpAndVXLAN+14))
 	a.load32(asm.R3, rSkb, skbLen)
 	a.add(asm.JEq.Reg(asm.R3, asm.R4, "filled"))
+	a.add(asm.JEq.Imm(asm.R5, 6, toWait)) // TCP puts in order what little comes out of it
 	a.load64(asm.R1, asm.RFP, receiveTimeAt)
 	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
