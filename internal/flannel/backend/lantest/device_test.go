@@ -23,13 +23,14 @@ func config002(words string) string {
 	return `{"Network": "172.7.0.0/16", "Backend": {"Type": "vxlan", ` + words + `}}`
 }
 
-func (m *machine) wantKind(dev string, d vxlan.Datapath) {
+// wantKind fails the test unless the device is of the datapath.
+func (m *machine) wantKind(d vxlan.Datapath) {
 	m.t.Helper()
 	want := map[vxlan.Datapath]string{vxlan.Kernel: "vxlan", vxlan.User: "tuntap"}[d]
-	link, err := m.Netlink().LinkByName(dev)
+	link, err := m.Netlink().LinkByName("flannel.1")
 	check(m.t, err)
 	if got := link.Type(); got != want {
-		m.t.Errorf("%s is of type %s, want %s", dev, got, want)
+		m.t.Errorf("flannel.1 is of type %s, want %s", got, want)
 	}
 }
 
@@ -45,7 +46,7 @@ func TestAutoNoVXLAN(t *testing.T) {
 		h1, h2 := wire(t)
 		a := h1.agent(seed002, d, subnet(seed002, "21"))
 		b := h2.agent(seed002, d, subnet(seed002, "22"))
-		a.wantKind("flannel.1", want)
+		a.wantKind(want)
 		if n := a.reasons(); n != reasons {
 			t.Errorf("it is said %d times why the kernel's device was not taken, want %d", n, reasons)
 		}
@@ -72,7 +73,7 @@ func TestKept(t *testing.T) {
 		h := lan(t, "h1")[0]
 		a := h.agent(seed002, d, subnet(seed002, "22"))
 		next := h.agent(seed002, vxlan.Auto, subnet(seed002, "22"))
-		h.wantKind("flannel.1", d)
+		h.wantKind(d)
 		if next.said("taken over") != 1 || !next.own.Equal(a.own.Record) {
 			t.Errorf("the device is not kept: lease %s, was %s", encoded(t, next.own.Record), encoded(t, a.own.Record))
 		}
@@ -88,7 +89,7 @@ func TestAutoInUserspace(t *testing.T) {
 	hosts[0].must("link add vx7 type vxlan id 7 remote 10.4.7.22 dev eth0 dstport 8472")
 	a := hosts[0].agent(seed002, vxlan.Auto, subnet(seed002, "21"))
 	b := hosts[1].agent(seed002, vxlan.User, subnet(seed002, "22"))
-	a.wantKind("flannel.1", vxlan.User)
+	a.wantKind(vxlan.User)
 	acquaint(t, a, b)
 	a.ping(b.own.IPv4.Addr())
 	if n := a.reasons(); n != 1 {
@@ -145,7 +146,7 @@ func TestReplaced(t *testing.T) {
 			if a.said("replacing") != 1 {
 				t.Error("the device is not replaced")
 			}
-			a.wantKind("flannel.1", c.then)
+			a.wantKind(c.then)
 			if mac := a.device("flannel.1").MAC.String(); mac != "02:07:07:07:07:07" || macOf(a.own) != [6]byte{2, 7, 7, 7, 7, 7} {
 				t.Errorf("MAC %s, in the lease %v", mac, macOf(a.own))
 			}

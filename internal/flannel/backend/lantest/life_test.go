@@ -90,6 +90,7 @@ func TestTakenOver(t *testing.T) {
 			stop()
 			next := hosts[0].agent(w.config, w.datapath, subnet(w.config, "21"))
 			stop = next.run()
+			out.more(20) // while Run is there and the peers are not known yet
 			check(t, next.reset(peers...))
 			if next.said("taken over") != 1 {
 				t.Error("device is not taken over")
@@ -171,6 +172,30 @@ func TestStale(t *testing.T) {
 			"172.7.22.0/24 via 172.7.22.0 dev flannel.1 onlink",
 			"192.168.9.0/24 via 172.7.22.0 dev flannel.1 onlink")
 		a.ping(b.own.IPv4.Addr())
+	})
+}
+
+// TestStaleBoth does so on the second device of a network of both families; what
+// is as it should be there is not touched.
+func TestStaleBoth(t *testing.T) {
+	forEachDatapath(t, func(t *testing.T, d vxlan.Datapath) {
+		hosts := lan(t, "h1", "h2")
+		a := hosts[0].agent(dualStack, d, subnet(dualStack, "21"))
+		b := hosts[1].agent(dualStack, d, subnet(dualStack, "22"))
+		acquaint(t, a, b)
+		touched := a.watchTouches("flannel-v6.1")
+		next := hosts[0].agent(dualStack, d, subnet(dualStack, "21"))
+		check(t, next.reset(b.own))
+		if lines := touched.all(); len(lines) > 0 {
+			t.Errorf("the kernel was asked to change:\n%s", strings.Join(lines, "\n"))
+		}
+		a.ping(b.own.IPv6.Addr())
+		check(t, hosts[0].agent(dualStack, d, subnet(dualStack, "21")).reset())
+		for _, dev := range []string{"flannel.1", "flannel-v6.1"} {
+			compare(t, "FDB of "+dev, a.fdb(dev))
+		}
+		compare(t, "neighbours", a.neighbours("flannel-v6.1", unix.AF_INET6))
+		compare(t, "routes", a.routes(unix.AF_INET6))
 	})
 }
 
@@ -257,10 +282,10 @@ func TestDaemonKilled(t *testing.T) {
 				check(t, unix.Kill(pid, signal))
 				soon(t, func() error {
 					if now, err := a.daemonPid(); err != nil || now == pid {
-						return fmt.Errorf("no daemon: %v", err)
+						return fmt.Errorf("no other daemon: %w", err)
 					}
 					if out, err := a.weft.Run("link", "show", w.dev); err != nil || out.Status != 0 {
-						return fmt.Errorf("link show: %v %s", err, out.Stderr)
+						return fmt.Errorf("link show: %w %s", err, out.Stderr)
 					}
 					if now := w.state(a.machine); now != before {
 						return fmt.Errorf("there is now\n%s\nand there was\n%s", now, before)
@@ -301,4 +326,51 @@ func TestCleanup(t *testing.T) {
 		}
 		check(t, hosts[0].newAgent(w.config, vxlan.Auto).cleanup()) // once more
 	})
+}
+
+// TestDaemonRestarted: a daemon of systemd's that is restarted finds its place
+// free, and gets the link back.
+func TestDaemonRestarted(t *testing.T) {
+	lab.NeedTUN(t)
+	for _, w := range []way{{"vxlan", seed002, vxlan.User, "flannel.1"}, {"udp", seed003, "", "flannel0"}} {
+		t.Run(w.name, func(t *testing.T) {
+			hosts := lan(t, "h1", "h2")
+			serve := func() *lab.Process {
+				p, err := hosts[0].weft.Spawn("daemon")
+				check(t, err)
+				soon(t, func() error {
+					if !strings.Contains(p.Stderr(), "serving") {
+						return fmt.Errorf("the daemon does not serve: %s", p.Stderr())
+					}
+					return nil
+				})
+				return p
+			}
+			first := serve()
+			a := hosts[0].agent(w.config, w.datapath, subnet(w.config, "21"))
+			b := hosts[1].agent(w.config, w.datapath, subnet(w.config, "22"))
+			acquaint(t, a, b)
+			stop := a.run()
+			before := w.state(a.machine)
+			_, err := first.Stop()
+			check(t, err)
+			second := serve()
+			soon(t, func() error {
+				if pid, err := a.daemonPid(); err != nil || pid != second.Pid() {
+					return fmt.Errorf("daemon is process %d, want %d: %w", pid, second.Pid(), err)
+				}
+				if len(a.links()) != 1 {
+					return fmt.Errorf("links %v", a.links())
+				}
+				if now := w.state(a.machine); now != before {
+					return fmt.Errorf("there is now\n%s\nand there was\n%s", now, before)
+				}
+				return nil
+			})
+			a.ping(b.own.IPv4.Addr())
+			stop() // before its daemon is
+			_, err = second.Stop()
+			check(t, err)
+		})
+	}
 }

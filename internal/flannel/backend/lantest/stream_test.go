@@ -40,13 +40,20 @@ func startStream(t *testing.T, from, to *machine, at netip.Addr) *stream {
 	go s.receive()
 	go s.send(s.to.LocalAddr())
 	t.Cleanup(s.end)
-	soon(t, func() error {
-		if s.got.Load() < 10 {
-			return fmt.Errorf("nothing comes through to %v", at)
+	s.more(10)
+	return s
+}
+
+// more waits until so many more have come through.
+func (s *stream) more(n uint64) {
+	s.t.Helper()
+	n += s.got.Load()
+	soon(s.t, func() error {
+		if got := s.got.Load(); got < n {
+			return fmt.Errorf("only %d come through to %v, of %d", got, s.to.LocalAddr(), n)
 		}
 		return nil
 	})
-	return s
 }
 
 func (s *stream) send(to net.Addr) {

@@ -158,5 +158,3 @@ func (m *machine) agent(config string, datapath vxlan.Datapath, subnet lease.Sub
 func (n *node) reset(peers ...lease.Lease) error {
 	return n.Do(func() error { return n.Reset(n.t.Context(), peers) })
 }
-
-func subnet4(s string) lease.Subnet { return lease.Subnet{IPv4: pfx(s)} }
