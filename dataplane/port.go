@@ -44,8 +44,8 @@ type listener struct {
 	ipv6  bool
 	gro   error // why UDP_GRO is not available
 
-	queue *shortcut.Slot // nil if nothing is received past it; the worker's
-	taps  map[int]bool   // devices that it is received past by; the worker's
+	queue *shortcut.Slot        // nil if nothing is received past it; the worker's
+	taps  map[int]time.Duration // when to look whether a device has the program; the worker's
 
 	unseen kernelDrops // of datagrams that never got here
 }

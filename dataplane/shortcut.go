@@ -101,7 +101,7 @@ func (at *listener) listenShort(s *short) {
 	if s == nil || !s.rx || at.queue != nil || at.TellDestination() != nil {
 		return
 	}
-	at.queue, at.taps = s.table.Slot(), map[int]bool{}
+	at.queue, at.taps = s.table.Slot(), map[int]time.Duration{}
 }
 
 // close leaves all flows to the process.
@@ -188,7 +188,10 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	}
 	s.table.Send(&shortcut.Send{
 		Frame: o.Frame, Device: s.device, Link: s.slot, Version: s.version,
-		Outer: underlay.Headers(&o.flow, via, r.VNI), NoCsum: o.flow.NoCsum, Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "", MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
+		Outer: underlay.Headers(&o.flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
+		NoCsum: o.flow.NoCsum,
+		// Where the kernel cuts super-frames, each datagram is to have its own.
+		Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "",
 	})
 }
 
@@ -206,17 +209,26 @@ func (l *Link) heardFrom(source routetable.MAC, r *received) {
 		From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
 		Device: s.device, Link: s.slot, Version: s.version, Queue: r.from.queue,
 	})
-	if device := r.Device; !r.from.taps[device] {
-		// It takes the kernel's lock for changes to devices, which others may
-		// hold for long. What was told comes to nothing until it is done.
-		r.from.taps[device] = true
-		go func() {
-			if err := s.table.ReceiveBy(device); err != nil {
-				p.log.Warn("packets are not received past the sockets", zap.Int("ifindex", device), zap.Error(err))
-			}
-		}()
-	}
+	r.from.tap(r.Device, s.table, p)
 }
+
+// tap sees that the program is on what an underlay device receives, now and then
+// again: a device may have come in the place of another. It takes the kernel's
+// lock for changes to devices, which others may hold for long. What was told comes
+// to nothing until it is done.
+func (at *listener) tap(device int, table *shortcut.Table, p *port) {
+	if p.now < at.taps[device] {
+		return
+	}
+	at.taps[device] = p.now + tapAgain
+	go func() {
+		if err := table.ReceiveBy(device); err != nil {
+			p.log.Warn("packets are not received past the sockets", zap.Int("ifindex", device), zap.Error(err))
+		}
+	}()
+}
+
+const tapAgain = 10 * time.Second
 
 // loopback is the index of the device `lo`, in every namespace.
 const loopback = 1

@@ -5,6 +5,7 @@ package shortcut
 import (
 	"errors"
 	"fmt"
+	"net"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -20,7 +21,8 @@ import (
 // stack alone, which costs more than all the rest. The kernel's own tunnel
 // devices do the same, by means that no program has (gro_cells).
 type joiner struct {
-	in      int // index of the device that segments are given to; 0 without
+	netlink *netlink.Handle // in the namespace of the pair
+	in      int             // index of the device that segments are given to; 0 without
 	name    string
 	program *ebpf.Program
 	link    link.Link
@@ -32,6 +34,7 @@ const joinerName = "weft-rx%d%s"
 // open makes the pair, in the calling thread's network namespace.
 func (j *joiner) open(t *Table) error {
 	steps := []func() error{
+		func() (err error) { j.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); return err },
 		j.create,
 		func() error { return setFeature(j.name+"a", unix.ETHTOOL_STSO, 0) }, // or it does not join
 		func() error { return setFeature(j.name+"b", unix.ETHTOOL_SGRO, 1) },
@@ -53,7 +56,11 @@ func (j *joiner) create() error {
 		name := fmt.Sprintf(joinerName, n, "")
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = name+"a", 65535
-		err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: name + "b", PeerMTU: 65535})
+		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: name + "b", PeerMTU: 65535}
+		err := j.netlink.LinkAdd(pair)
+		if errors.Is(err, unix.EEXIST) && j.reclaim(name) {
+			err = j.netlink.LinkAdd(pair)
+		}
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
@@ -61,6 +68,17 @@ func (j *joiner) create() error {
 		return err
 	}
 	return errors.New("64 of them are there already")
+}
+
+// reclaim deletes a pair that a process has left which was killed: one that is up
+// and has no program, which goes with its process. It reports whether it did.
+func (j *joiner) reclaim(name string) bool {
+	end, err := j.netlink.LinkByName(name + "b")
+	if err != nil || end.Attrs().Flags&net.FlagUp == 0 {
+		return false
+	}
+	found, err := link.QueryPrograms(link.QueryOptions{Target: end.Attrs().Index, Attach: ebpf.AttachTCXIngress})
+	return err == nil && len(found.Programs) == 0 && j.netlink.LinkDel(end) == nil
 }
 
 func (j *joiner) load(t *Table) (err error) {
@@ -71,19 +89,19 @@ func (j *joiner) load(t *Table) (err error) {
 // start brings both ends up, without addresses.
 func (j *joiner) start() error {
 	for _, end := range []string{"b", "a"} {
-		device, err := netlink.LinkByName(j.name + end)
+		device, err := j.netlink.LinkByName(j.name + end)
 		if err != nil {
 			return err
 		}
 		// Fails where there is no IPv6.
-		_ = netlink.LinkSetIP6AddrGenMode(device, addrGenModeNone)
+		_ = j.netlink.LinkSetIP6AddrGenMode(device, addrGenModeNone)
 		if end == "b" {
 			j.link, err = link.AttachTCX(link.TCXOptions{Interface: device.Attrs().Index, Program: j.program, Attach: ebpf.AttachTCXIngress})
 			if err != nil {
 				return err
 			}
 		}
-		if err := netlink.LinkSetUp(device); err != nil {
+		if err := j.netlink.LinkSetUp(device); err != nil {
 			return err
 		}
 		j.in = device.Attrs().Index
@@ -101,9 +119,12 @@ func (j *joiner) close() {
 		j.program.Close()
 	}
 	if j.name != "" {
-		if device, err := netlink.LinkByName(j.name + "a"); err == nil {
-			_ = netlink.LinkDel(device)
+		if device, err := j.netlink.LinkByName(j.name + "a"); err == nil {
+			_ = j.netlink.LinkDel(device)
 		}
+	}
+	if j.netlink != nil {
+		j.netlink.Close()
 	}
 	*j = joiner{}
 }
@@ -140,6 +161,7 @@ func (t *Table) joinedProgram() asm.Instructions {
 	a.add(asm.And.Imm(asm.R2, maxSlots-1), asm.LSh.Imm(asm.R2, slotShift),
 		asm.LoadMapValue(asm.R1, t.slots.FD(), 0), asm.Add.Reg(asm.R1, asm.R2))
 	a.load64(asm.R7, asm.R1, wordDevice*8)
+	a.add(asm.JEq.Imm(asm.R7, 0, "stray")) // the link is gone
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.FnSkbVlanPop.Call())
 	a.add(asm.Mov.Reg(asm.R1, asm.R7), asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
 	a.here("stray") // a neighbour's question, say

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"os"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -24,26 +22,25 @@ import (
 type Table struct {
 	sends, receives, slots, figures *ebpf.Map
 	send, receive                   *ebpf.Program
-	memory                          []byte // of slots
 	cookie                          uint64 // of the namespace
 	joiner                          joiner
 
 	mu       sync.Mutex
-	used     [maxSlots / 64]uint64 // slots that are taken
-	attached map[int]link.Link     // of the program that receives, by device
+	closed   bool
+	attached map[int]link.Link // of the program that receives, by device
+	failed   map[int]string    // why it could not be attached, as was last returned
 }
 
-const (
-	maxSlots = 1024 // of links and sockets
-	maxFlows = 8192 // of each kind; the one that was used least makes room
-)
+// maxFlows is how many flows of each kind there can be; the one that was used
+// least makes room.
+const maxFlows = 8192
 
 // Open makes the table of the calling thread's network namespace. It wants
 // CAP_BPF (or CAP_SYS_ADMIN) and CAP_NET_ADMIN, and those in the first user
 // namespace. The error says what the system lacks.
 func Open() (*Table, error) {
-	t := &Table{attached: map[int]link.Link{}}
-	for _, step := range []func() error{t.askCookie, t.makeMaps, t.mapMemory, t.load, t.openJoiner} {
+	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}}
+	for _, step := range []func() error{t.askCookie, t.makeMaps, t.load, t.openJoiner} {
 		if err := step(); err != nil {
 			t.Close()
 			return nil, err
@@ -66,33 +63,25 @@ func (t *Table) askCookie() error {
 	return nil
 }
 
-func (t *Table) makeMaps() error {
+func (t *Table) makeMaps() (err error) {
+	if t.slots, err = slots.open(); err != nil {
+		return err
+	}
 	for _, m := range []struct {
 		to                  **ebpf.Map
 		name                string
 		kind                ebpf.MapType
 		key, value, entries uint32
-		flags               uint32
 	}{
-		{&t.sends, "weft_send", ebpf.LRUHash, sendKeyLen, sendValueLen, maxFlows, 0},
-		{&t.receives, "weft_receive", ebpf.LRUHash, receiveKeyLen, receiveValueLen, maxFlows, 0},
-		{&t.slots, "weft_slots", ebpf.Array, 4, maxSlots * slotWords * 8, 1, unix.BPF_F_MMAPABLE},
-		{&t.figures, "weft_figures", ebpf.PerCPUArray, 4, uint32(unsafe.Sizeof(Figures{})), maxSlots, 0},
+		{&t.sends, "weft_send", ebpf.LRUHash, sendKeyLen, sendValueLen, maxFlows},
+		{&t.receives, "weft_receive", ebpf.LRUHash, receiveKeyLen, receiveValueLen, maxFlows},
+		{&t.figures, "weft_figures", ebpf.PerCPUArray, 4, uint32(unsafe.Sizeof(Figures{})), maxSlots},
 	} {
-		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: m.name, Type: m.kind, KeySize: m.key, ValueSize: m.value, MaxEntries: m.entries, Flags: m.flags})
+		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: m.name, Type: m.kind, KeySize: m.key, ValueSize: m.value, MaxEntries: m.entries})
 		if err != nil {
 			return explain("create a BPF map", err)
 		}
 		*m.to = made
-	}
-	return nil
-}
-
-// mapMemory maps the slots, so that writing to one is no system call.
-func (t *Table) mapMemory() (err error) {
-	t.memory, err = unix.Mmap(t.slots.FD(), 0, maxSlots*slotWords*8, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map a BPF array: %w", err)
 	}
 	return nil
 }
@@ -122,8 +111,11 @@ func explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// Close takes the programs off. No Slot may be used any more.
+// Close takes the programs off.
 func (t *Table) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
 	for _, l := range t.attached {
 		l.Close()
 	}
@@ -133,40 +125,24 @@ func (t *Table) Close() {
 			p.Close()
 		}
 	}
-	for _, m := range []*ebpf.Map{t.sends, t.receives, t.slots, t.figures} {
+	for _, m := range []*ebpf.Map{t.sends, t.receives, t.figures} {
 		if m != nil {
 			m.Close()
 		}
-	}
-	if t.memory != nil {
-		_ = unix.Munmap(t.memory)
 	}
 }
 
 // Slot takes a slot, or returns nil when there is none left.
 func (t *Table) Slot() *Slot {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range t.used {
-		if free := bits.TrailingZeros64(^t.used[i]); free < 64 {
-			t.used[i] |= 1 << free
-			s := &Slot{index: 64*i + free}
-			s.words = (*[slotWords]atomic.Uint64)(unsafe.Pointer(&t.memory[s.offset()]))
-			return s
-		}
+	s := slots.take()
+	if s != nil {
+		_ = t.figures.Put(uint32(s.index), make([]Figures, ebpf.MustPossibleCPU()))
 	}
-	return nil
+	return s
 }
 
 // Free gives a slot back. Flows that name it do not hold any more.
-func (t *Table) Free(s *Slot) {
-	s.Changes().Add(1)
-	s.Drained(0)
-	_ = t.figures.Put(uint32(s.index), make([]Figures, ebpf.MustPossibleCPU()))
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.used[s.index/64] &^= 1 << (s.index % 64)
-}
+func (*Table) Free(s *Slot) { slots.free(s) }
 
 // Figures returns what has been carried of a link.
 func (t *Table) Figures(s *Slot) (sum Figures) {
@@ -201,19 +177,40 @@ func (t *Table) SendBy(device int) (io.Closer, error) {
 }
 
 // ReceiveBy does so with what an underlay device receives, until the table is
-// closed.
+// closed. A device of the same index as one that is gone is another one. An error
+// is returned once, however often the same comes again.
 func (t *Table) ReceiveBy(device int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.attached[device] != nil {
+	if t.closed || t.isAttached(device) {
 		return nil
 	}
 	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.receive, Attach: ebpf.AttachTCXIngress})
 	if err != nil {
+		known := t.failed[device] == err.Error()
+		t.failed[device] = err.Error()
+		if known {
+			return nil
+		}
 		return fmt.Errorf("attach a BPF program: %w", err)
 	}
+	delete(t.failed, device)
 	t.attached[device] = l
 	return nil
+}
+
+// isAttached asks the kernel, which lets go of a program with its device.
+func (t *Table) isAttached(device int) bool {
+	l := t.attached[device]
+	if l == nil {
+		return false
+	}
+	if info, err := l.Info(); err == nil && info.TCX() != nil && int(info.TCX().Ifindex) == device {
+		return true
+	}
+	l.Close()
+	delete(t.attached, device)
+	return false
 }
 
 // Send tells the program of a flow. It reports whether it is one for it.

@@ -3,23 +3,173 @@
 package shortcut
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
 )
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-func TestOpen(t *testing.T) {
-	h := lab.TestHost(t, "a")
-	if err := h.Do(func() error {
-		tab, err := Open()
-		if err != nil {
-			return err
-		}
-		tab.Close()
-		return nil
-	}); err != nil {
-		t.Fatalf("%+v", err)
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
+}
+
+// in runs a test in a host of its own.
+func in(t *testing.T, f func(h *lab.Host) error) {
+	t.Helper()
+	lab.NeedShortcuts(t)
+	h := lab.TestHost(t, "a")
+	check(t, h.Do(func() error { return f(h) }))
+}
+
+// devices are the names of the host's that begin with weft.
+func devices(h *lab.Host) (names []string) {
+	links, _ := h.Netlink().LinkList()
+	for _, l := range links {
+		if name := l.Attrs().Name; strings.HasPrefix(name, "weft") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// received is how many programs are on what the underlay device receives.
+func received(t *testing.T) int {
+	t.Helper()
+	found, err := link.QueryPrograms(link.QueryOptions{Target: underIndex, Attach: ebpf.AttachTCXIngress})
+	check(t, err)
+	return len(found.Programs)
+}
+
+// addDummy makes an underlay device with an index.
+func addDummy(h *lab.Host, index int) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Index = "under0", index
+	return h.Netlink().LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "under1"})
+}
+
+const underIndex = 1000
+
+// A table takes all away that it brought, whatever is told it afterwards.
+func TestClose(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		check(t, addDummy(h, underIndex))
+		tab, err := Open()
+		check(t, err)
+		if got := fmt.Sprint(devices(h)); got != "[weft-rx0a weft-rx0b]" && got != "[weft-rx0b weft-rx0a]" {
+			t.Errorf("devices %s", got)
+		}
+		check(t, tab.ReceiveBy(underIndex))
+		if received(t) != 1 {
+			t.Error("no program is attached")
+		}
+		s := tab.Slot()
+		tab.Free(s)
+		tab.Close()
+		// An ageing goroutine may count a change when all else has gone.
+		s.Changes().Add(1)
+		s.Drained(1)
+		check(t, tab.ReceiveBy(underIndex)) // as one may that had begun before
+		if got := devices(h); len(got) > 0 || received(t) > 0 {
+			t.Errorf("left: devices %v, %d programs", got, received(t))
+		}
+		return nil
+	})
+}
+
+// Another device with the index of one that is gone gets the program too.
+func TestDeviceComesAgain(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		tab, err := Open()
+		check(t, err)
+		defer tab.Close()
+		if err := tab.ReceiveBy(underIndex); err == nil {
+			t.Error("no error without a device")
+		}
+		if err := tab.ReceiveBy(underIndex); err != nil {
+			t.Errorf("the same error again: %v", err)
+		}
+		for range 2 {
+			check(t, addDummy(h, underIndex))
+			for range 2 {
+				check(t, tab.ReceiveBy(underIndex))
+			}
+			if n := received(t); n != 1 {
+				t.Errorf("%d programs", n)
+			}
+			check(t, h.Delete("under0"))
+		}
+		return nil
+	})
+}
+
+// What a killed process leaves is deleted by the next, what a running one has is
+// not.
+func TestKilled(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		killed, err := Open()
+		check(t, err)
+		running, err := Open()
+		check(t, err)
+		defer running.Close()
+		// The kernel closes descriptors and leaves devices.
+		check(t, killed.joiner.link.Close())
+		check(t, killed.joiner.program.Close())
+		before := running.joiner.in
+		next, err := Open()
+		check(t, err)
+		defer next.Close()
+		if next.joiner.name != "weft-rx0" || running.joiner.name != "weft-rx1" {
+			t.Errorf("pairs %s and %s", next.joiner.name, running.joiner.name)
+		}
+		if _, err := h.Netlink().LinkByIndex(before); err != nil {
+			t.Errorf("the running one's: %v", err)
+		}
+		if got := devices(h); len(got) != 4 {
+			t.Errorf("devices %v", got)
+		}
+		return nil
+	})
+}
+
+// Slots run out and come again, and none is given twice.
+func TestSlots(t *testing.T) {
+	in(t, func(*lab.Host) error {
+		tab, err := Open()
+		check(t, err)
+		defer tab.Close()
+		var all []*Slot
+		seen := map[int]bool{}
+		for s := tab.Slot(); s != nil; s = tab.Slot() {
+			if all = append(all, s); seen[s.index] {
+				t.Fatalf("slot %d is given twice", s.index)
+			}
+			seen[s.index] = true
+		}
+		if len(all) != maxSlots {
+			t.Errorf("%d slots", len(all))
+		}
+		version := all[7].Changes().Load()
+		for _, s := range all {
+			tab.Free(s)
+		}
+		if got := all[7].Changes().Load(); got == version {
+			t.Error("flows that name a freed slot hold")
+		}
+		again := tab.Slot()
+		if again == nil {
+			t.Fatal("none is free again")
+		}
+		tab.Free(again)
+		return nil
+	})
 }
