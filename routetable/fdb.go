@@ -40,7 +40,10 @@ type Options struct {
 	Ageing  time.Duration // how long a learnt entry lives without being received from; 0 = 300 s
 
 	// Changes is counted up after each change of where frames go, for whoever
-	// keeps what Lookup returned. Nil for a counter of the table's own.
+	// keeps what Lookup returned. Nil for a counter of the table's own. A station
+	// that is learnt for the first time does not count: frames for it went to the
+	// default until then and may do so for a moment more, and anybody can invent
+	// stations.
 	Changes *atomic.Uint64
 }
 

@@ -64,6 +64,7 @@ func (t *FDB) applyLocked(s *shard, key, hash uint64, c *change) error {
 	case at == nil && c.op == opReplace && !c.mac.unicast():
 		return ErrReplaceUnsupported
 	case at == nil:
+		defer t.changes.Add(1)
 		return t.create(s, key, hash, c)
 	case c.op == opAdd:
 		return ErrExists
@@ -78,7 +79,6 @@ func (t *FDB) create(s *shard, key, hash uint64, c *change) error {
 	}
 	m := metaOf(c.state, c.flags, t.sequence.Add(1))
 	at := s.insert(&t.seed, key, hash, m, t.sets.of(&t.seed, c.remote), c.now)
-	t.changes.Add(1)
 	t.tell(at, &c.remote)
 	return nil
 }
