@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -159,8 +160,14 @@ func (t *Table) Figures(s *Slot) (sum Figures) {
 	return sum
 }
 
-// Now is the time that programs go by: CLOCK_MONOTONIC in nanoseconds.
-func Now() uint64 {
+// Now is the time that programs go by, CLOCK_MONOTONIC in nanoseconds, or a
+// moment before. Package time reads it without a system call, and counts from
+// somewhere else.
+func Now() uint64 { return began + uint64(time.Since(start)) }
+
+var began, start = clockNow(), time.Now() // in this order, so that Now is not late
+
+func clockNow() uint64 {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	return uint64(now.Nano())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -172,4 +173,20 @@ func TestSlots(t *testing.T) {
 		tab.Free(again)
 		return nil
 	})
+}
+
+// Now is never later than the kernel's clock, and hardly earlier.
+func TestNow(t *testing.T) {
+	for range 1000 {
+		before, now, after := clockNow(), Now(), clockNow()
+		if now > after || now+uint64(time.Millisecond) < before {
+			t.Fatalf("%d between %d and %d", now, before, after)
+		}
+	}
+}
+
+func BenchmarkNow(b *testing.B) {
+	for b.Loop() {
+		Now()
+	}
 }

@@ -61,9 +61,7 @@ func (b *Batch) reset(headroom int) {
 }
 
 // Full reports whether the device may have more frames than it had room for.
-func (b *Batch) Full() bool { return b.full() }
-
-func (b *Batch) full() bool {
+func (b *Batch) Full() bool {
 	return len(b.Packets) == maxFrames || b.used-firstHeadroom >= batchBytes
 }
 

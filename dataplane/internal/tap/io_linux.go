@@ -27,7 +27,7 @@ func (d *Device) Close() error {
 // ErrClosed when the device was deleted.
 func (d *Device) Read(b *Batch) error {
 	b.reset(d.headroom)
-	for !b.full() {
+	for !b.Full() {
 		more, err := d.readOne(b)
 		if err != nil || !more {
 			return err
