@@ -37,14 +37,14 @@ func TestMain(m *testing.M) {
 	lab.Main(m)
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func eventually(t *testing.T, cond func() error) {
+func eventually(t testing.TB, cond func() error) {
 	t.Helper()
 	check(t, lab.Eventually(soon, cond))
 }
@@ -52,7 +52,7 @@ func eventually(t *testing.T, cond func() error) {
 // network is some nodes on one wire, 10.4.7.0/24, of which the first runs the
 // store.
 type network struct {
-	t     *testing.T
+	t     testing.TB
 	nodes []*node
 	store string // URL
 	http  *http.Client
@@ -61,7 +61,7 @@ type network struct {
 // node is a host with a run directory of its own, as a machine has.
 type node struct {
 	*lab.Host
-	t     *testing.T
+	t     testing.TB
 	net   *network
 	dir   string
 	addr  netip.Addr
@@ -71,7 +71,7 @@ type node struct {
 const healthPort = 2401
 
 // newNetwork makes nodes h1 (10.4.7.21), h2 (10.4.7.22) and so on.
-func newNetwork(t *testing.T, nodes int) *network {
+func newNetwork(t testing.TB, nodes int) *network {
 	t.Helper()
 	lab.NeedBridge(t)
 	w := &network{t: t}
@@ -87,7 +87,7 @@ func newNetwork(t *testing.T, nodes int) *network {
 	return w
 }
 
-func newNode(t *testing.T, w *network, wire *lab.Switch, i int) *node {
+func newNode(t testing.TB, w *network, wire *lab.Switch, i int) *node {
 	t.Helper()
 	n := &node{Host: lab.TestHost(t, fmt.Sprintf("h%d", i+1)), t: t, net: w, addr: netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)})}
 	check(t, wire.Plug(lab.Port{Host: n.Host, Addrs: []netip.Prefix{netip.PrefixFrom(n.addr, 24)}}))

@@ -26,7 +26,7 @@ type overlay struct {
 	addrs      [2]netip.Addr
 }
 
-func newOverlay(t *testing.T, config string, datapaths ...string) *overlay {
+func newOverlay(t testing.TB, config string, datapaths ...string) *overlay {
 	t.Helper()
 	o := &overlay{network: newNetwork(t, 2)}
 	for i, n := range o.nodes {

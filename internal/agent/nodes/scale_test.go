@@ -1,0 +1,130 @@
+package nodes
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// BenchmarkLeases measures one node of a large network, whose other nodes are
+// leases in etcd and nothing else: how long a starting agent takes to program
+// them all, how long one change takes, what the agent and the daemon have of
+// memory then, and how many pings of a peer are lost meanwhile.
+func BenchmarkLeases(b *testing.B) {
+	for _, datapath := range []string{"user", "kernel"} {
+		for _, leases := range []int{1000, 10000} {
+			b.Run(fmt.Sprintf("datapath=%s/leases=%d", datapath, leases), func(b *testing.B) {
+				if datapath == "kernel" {
+					lab.NeedKernelVXLAN(b)
+				}
+				for b.Loop() {
+					measureLeases(b, datapath, leases)
+				}
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+const overLarge = `{"Network":"10.0.0.0/8","SubnetLen":24,"Backend":{"Type":"vxlan"}}`
+
+func measureLeases(b *testing.B, datapath string, leases int) {
+	o := newOverlay(b, overLarge, datapath, datapath)
+	pings := o.keepPinging()
+	pings.another()
+	n := o.nodes[1]
+	before := o.countRoutes(n)
+	n.signal(syscall.SIGTERM)
+	for from := 0; from < leases; from += 100 {
+		o.putLeases(from, min(100, leases-from), 0)
+	}
+	n.start("--datapath=" + datapath)
+	began := time.Now()
+	o.awaitRoutes(n, before+leases)
+	b.ReportMetric(time.Since(began).Seconds()*1e3, "ms-full")
+	n.ready()
+	const changes = 100
+	began = time.Now()
+	o.putLeases(leases, changes, 0)
+	o.awaitRoutes(n, before+leases+changes)
+	b.ReportMetric(time.Since(began).Seconds()*1e3/changes, "ms/change")
+	pings.another()
+	if err := pings.end(); err != nil {
+		b.Error(err)
+	}
+	b.ReportMetric(rss(b, n.agent.Pid()), "MB-agent")
+	if datapath == "user" {
+		b.ReportMetric(rss(b, n.daemon()), "MB-daemon")
+	}
+}
+
+// putLeases writes leases of peers that are not there, from 10.100.0.0/24 on.
+func (w *network) putLeases(from, count, address int) {
+	w.t.Helper()
+	var ops []string
+	for i := from; i < from+count; i++ {
+		key := fmt.Sprintf("%ssubnets/10.%d.%d.0-24", prefix, 100+i/256, i%256)
+		value := fmt.Sprintf(`{"PublicIP":"10.4.%d.%d","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:%02x:%02x:%02x:%02x:01"}}`,
+			100+i/250, 1+i%250, address, i>>16, i>>8&0xff, i&0xff)
+		ops = append(ops, fmt.Sprintf(`{"requestPut":{"key":"%s","value":"%s"}}`,
+			base64.StdEncoding.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(value))))
+	}
+	resp, err := w.http.Post(w.store+"/v3/kv/txn", "application/json", strings.NewReader(`{"success":[`+strings.Join(ops, ",")+`]}`))
+	check(w.t, err)
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		w.t.Fatal(resp.Status)
+	}
+}
+
+func (o *overlay) countRoutes(n *node) int {
+	o.t.Helper()
+	routes, err := n.Netlink().RouteList(nil, netlink.FAMILY_V4)
+	check(o.t, err)
+	return len(routes)
+}
+
+func (o *overlay) awaitRoutes(n *node, want int) {
+	o.t.Helper()
+	check(o.t, lab.Eventually(2*soon, func() error {
+		if got := o.countRoutes(n); got != want {
+			return fmt.Errorf("%d routes, want %d: %s", got, want, n.agent.Stderr())
+		}
+		return nil
+	}))
+}
+
+// rss is what a process has in memory, in MB.
+func rss(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	check(b, err)
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	check(b, err)
+	return float64(pages*os.Getpagesize()) / 1e6
+}
+
+// daemon is the process that carries the node's packets.
+func (n *node) daemon() int {
+	n.t.Helper()
+	locks, err := filepath.Glob(filepath.Join(n.dir, "weft", "*.lock"))
+	check(n.t, err)
+	for _, lock := range locks {
+		text, _ := os.ReadFile(lock)
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid != n.agent.Pid() {
+			return pid
+		}
+	}
+	n.t.Fatalf("no daemon in %v", locks)
+	return 0
+}
