@@ -49,7 +49,6 @@ type short struct {
 	table   *shortcut.Table
 	slot    *shortcut.Slot
 	program io.Closer // on what the device sends; nil without
-	device  int       // index of the link's device
 	home    uint64    // namespace that the device was made in
 	rx      bool
 
@@ -74,19 +73,19 @@ func (p *port) openShort(r *resolved, attrs *attributes) *short {
 	if slot == nil {
 		return nil // more links than anybody has
 	}
-	s := &short{table: t.table, slot: slot, device: attrs.index, home: attrs.netns, rx: rx}
+	s := &short{table: t.table, slot: slot, home: attrs.netns, rx: rx}
 	if tx {
-		s.program = p.sendShort(s)
+		s.program = p.sendShort(s, attrs.index)
 	}
 	return s
 }
 
 // sendShort puts the program on what the link's device sends.
-func (p *port) sendShort(s *short) io.Closer {
+func (p *port) sendShort(s *short, device int) io.Closer {
 	err := p.openRoutes()
 	var program io.Closer
 	if err == nil {
-		program, err = s.table.SendBy(s.device)
+		program, err = s.table.SendBy(device)
 	}
 	if err != nil {
 		p.refused.refuse(ShortcutTx, err.Error())
@@ -178,7 +177,11 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	if o.GSO.Type != encap.GSONone {
 		weight = busyFrames / 2
 	}
-	if !s.flows.more(o.hash, weight, p.now, s.version) || r.Addr.IsMulticast() || l.attrs.Load().netns != s.home || l.path == nil {
+	if !s.flows.more(o.hash, weight, p.now, s.version) || r.Addr.IsMulticast() || l.path == nil {
+		return
+	}
+	device, ok := s.deviceOf(l)
+	if !ok {
 		return
 	}
 	via := p.routes.Of(r.Addr, o.flow.Local, r.IfIndex, p.now)
@@ -187,7 +190,7 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 		return
 	}
 	s.table.Send(&shortcut.Send{
-		Frame: o.Frame, Device: s.device, Link: s.slot, Version: s.version,
+		Frame: o.Frame, Device: device, Link: s.slot, Version: s.version,
 		Outer: underlay.Headers(&o.flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
 		NoCsum: o.flow.NoCsum,
 		// Where the kernel cuts super-frames, each datagram is to have its own.
@@ -202,14 +205,26 @@ func (l *Link) heardFrom(source routetable.MAC, r *received) {
 	if s == nil || !s.rx || r.from.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
 		return
 	}
-	if !s.stations.more(stationHash(source, r.From), 1, p.now, s.version) || l.attrs.Load().netns != s.home {
+	if !s.stations.more(stationHash(source, r.From), 1, p.now, s.version) {
+		return
+	}
+	device, ok := s.deviceOf(l)
+	if !ok {
 		return
 	}
 	s.table.Receive(&shortcut.Receive{
 		From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
-		Device: s.device, Link: s.slot, Version: s.version, Queue: r.from.queue,
+		Device: device, Link: s.slot, Version: s.version, Queue: r.from.queue,
 	})
 	r.from.tap(r.Device, s.table, p)
+}
+
+// deviceOf is the index of the link's device, false while it is away from home.
+// A device that was away may come back with another, and its former one be
+// somebody else's.
+func (s *short) deviceOf(l *Link) (index int, ok bool) {
+	attrs := l.attrs.Load()
+	return attrs.index, attrs.netns == s.home
 }
 
 // tap sees that the program is on what an underlay device receives, now and then
