@@ -280,32 +280,3 @@ func (n *node) rules() (count int) {
 	}))
 	return count
 }
-
-// A config of another kind is told of at once and followed from the next start,
-// which takes back what the former kind needed.
-func TestConfigSwitched(t *testing.T) {
-	w := pair(t)
-	n, peer := w.nodes[1], w.nodes[0]
-	route := fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet, peer.addr)
-	eventually(t, func() error { return n.has(route) })
-	subnet := n.file().Subnet
-	w.configure(`{"Network":"172.7.0.0/16","Backend":{"Type":"alloc"}}`)
-	eventually(t, func() error {
-		if !strings.Contains(n.agent.Stderr(), "the network config has changed: restart the agent") {
-			return errors.New(n.agent.Stderr())
-		}
-		return nil
-	})
-	check(t, n.has(route))
-	n.signal(syscall.SIGTERM)
-	if got := n.start().ready().file().Subnet; got != subnet {
-		t.Error(got, subnet)
-	}
-	if n.has(route) == nil {
-		t.Error("the route of the former config is left")
-	}
-	w.configure(hostGW)
-	n.signal(syscall.SIGTERM)
-	n.start().ready()
-	eventually(t, func() error { return n.has(route) })
-}

@@ -209,6 +209,12 @@ func (n *node) file() subnetenv.File {
 	return f
 }
 
+// leaseKey is the key of the node's lease, below that of the leases.
+func (n *node) leaseKey() string {
+	n.t.Helper()
+	return strings.ReplaceAll(n.file().Subnet.Masked().String(), "/", "-")
+}
+
 // container starts one as docker would: behind a bridge with the first address
 // of the subnet.
 func (n *node) container() (*lab.Host, netip.Addr) {
@@ -229,7 +235,7 @@ func (n *node) container() (*lab.Host, netip.Addr) {
 	return c, own
 }
 
-// routes are those of the main table, as `ip route` writes them.
+// routes are those of the main table, much as `ip route` writes them.
 func (n *node) routes() string {
 	n.t.Helper()
 	routes, err := n.Netlink().RouteList(nil, netlink.FAMILY_V4)
@@ -240,7 +246,11 @@ func (n *node) routes() string {
 		if l, err := n.Netlink().LinkByIndex(r.LinkIndex); err == nil {
 			name = l.Attrs().Name
 		}
-		fmt.Fprintf(&b, "%v via %v dev %s type %d\n", r.Dst, r.Gw, name, r.Type)
+		fmt.Fprintf(&b, "%v via %v dev %s type %d", r.Dst, r.Gw, name, r.Type)
+		if r.Flags&int(netlink.FLAG_ONLINK) != 0 {
+			b.WriteString(" onlink")
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

@@ -3,7 +3,9 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,19 +86,13 @@ func TestVXLAN(t *testing.T) {
 func (o *overlay) checkVXLAN(n, peer *node) {
 	o.t.Helper()
 	base := peer.file().Subnet.Masked().Addr()
-	eventually(o.t, func() error {
-		return n.has(fmt.Sprintf("%v via %v dev flannel.1 type 1", peer.file().Subnet.Masked(), base))
-	})
+	eventually(o.t, func() error { return n.has(overVXLANTo(peer)) })
 	device, err := n.Netlink().LinkByName("flannel.1")
 	check(o.t, err)
 	if mtu := device.Attrs().MTU; mtu != 1450 || n.file().MTU != 1450 {
 		o.t.Errorf("MTU %d, in the file %d", mtu, n.file().MTU)
 	}
-	addrs, err := n.Netlink().AddrList(device, netlink.FAMILY_V4)
-	check(o.t, err)
-	if want := n.file().Subnet.Masked().Addr().String() + "/32"; len(addrs) != 1 || addrs[0].IPNet.String() != want {
-		o.t.Errorf("addresses %v, want %s", addrs, want)
-	}
+	n.checkAddress(device)
 	mac := o.vtepMAC(peer)
 	neighbours, err := n.Netlink().NeighList(device.Attrs().Index, netlink.FAMILY_V4)
 	check(o.t, err)
@@ -107,16 +103,44 @@ func (o *overlay) checkVXLAN(n, peer *node) {
 	if !found {
 		o.t.Errorf("%s: no permanent neighbour %v with %s among %v", n.Name, base, mac, neighbours)
 	}
-	if device.Type() == "vxlan" {
-		return // the FDB is the kernel's own; the packets tell
-	}
+	want := fmt.Sprintf("%s dst %v self permanent", mac, peer.addr)
 	eventually(o.t, func() error {
-		out := n.run("fdb", "show")
-		if line := fmt.Sprintf("%s dev flannel.1 dst %v self permanent", mac, peer.addr); !strings.Contains(out.Stdout, line) {
-			return fmt.Errorf("%s: no %q in %s%s", n.Name, line, out.Stdout, out.Stderr)
+		if lines := n.fdb(device.Type()); !strings.Contains(lines, want+"\n") {
+			return fmt.Errorf("%s: no %q in %s", n.Name, want, lines)
 		}
 		return nil
 	})
+}
+
+// overVXLANTo is the route to a node over flannel.1.
+func overVXLANTo(peer *node) string {
+	subnet := peer.file().Subnet.Masked()
+	return fmt.Sprintf("%v via %v dev flannel.1 type 1 onlink", subnet, subnet.Addr())
+}
+
+// checkAddress wants the first address of the node's subnet on a device, alone.
+func (n *node) checkAddress(device netlink.Link) {
+	n.t.Helper()
+	addrs, err := n.Netlink().AddrList(device, netlink.FAMILY_V4)
+	check(n.t, err)
+	if want := n.file().Subnet.Masked().Addr().String() + "/32"; len(addrs) != 1 || addrs[0].IPNet.String() != want {
+		n.t.Errorf("%s: addresses of %s %v, want %s", n.Name, device.Attrs().Name, addrs, want)
+	}
+}
+
+// fdb is that of flannel.1: the kernel's by netlink, weft's by its program.
+func (n *node) fdb(kind string) string {
+	n.t.Helper()
+	if kind != "vxlan" {
+		return n.run("fdb", "show", "dev", "flannel.1").Stdout
+	}
+	entries, err := n.FDB("flannel.1")
+	check(n.t, err)
+	var b strings.Builder
+	for i := range entries {
+		b.WriteString(entries[i].Line() + "\n")
+	}
+	return b.String()
 }
 
 // vtepMAC is the MAC in a node's lease, which has to be written as flannel does.
@@ -126,23 +150,38 @@ func (o *overlay) vtepMAC(n *node) string {
 	check(o.t, err)
 	mac := device.Attrs().HardwareAddr.String()
 	want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"%s"}}`, n.addr, mac)
-	key := strings.ReplaceAll(n.file().Subnet.Masked().String(), "/", "-")
+	key := n.leaseKey()
 	if have := o.leases()[key]; have != want {
 		o.t.Errorf("lease %s is %s, want %s", key, have, want)
 	}
 	return mac
 }
 
-// Seed 003: one route for the network, a device without a link layer, and a
-// lease that says nothing but where the node is.
+// Seed 003: one route for the network, a device without a link layer, whose
+// daemon has a route to each peer, and a lease that says nothing but where the
+// node is.
 func TestUDP(t *testing.T) {
 	o := newOverlay(t, overUDP, "user", "user")
-	for _, n := range o.nodes {
-		check(t, n.has("10.1.0.0/16 via <nil> dev flannel0 type 1"))
-		if mtu := n.file().MTU; mtu != 1472 {
-			t.Errorf("MTU %d", mtu)
+	for i, n := range o.nodes {
+		check(t, n.has("10.1.0.0/16 via <nil> dev flannel0 type 1\n"))
+		device, err := n.Netlink().LinkByName("flannel0")
+		check(t, err)
+		if mtu := device.Attrs().MTU; mtu != 1472 || n.file().MTU != 1472 {
+			t.Errorf("MTU %d, in the file %d", mtu, n.file().MTU)
 		}
-		key := strings.ReplaceAll(n.file().Subnet.Masked().String(), "/", "-")
+		if mac := device.Attrs().HardwareAddr; len(mac) != 0 {
+			t.Errorf("flannel0 has the MAC %v", mac)
+		}
+		n.checkAddress(device)
+		peer := o.nodes[1-i]
+		want := fmt.Sprintf("%v via %v", peer.file().Subnet.Masked(), peer.addr)
+		eventually(t, func() error {
+			if out := n.run("route", "show", "dev", "flannel0"); strings.TrimSpace(out.Stdout) != want {
+				return fmt.Errorf("%s: routes %q, want %q %s", n.Name, out.Stdout, want, out.Stderr)
+			}
+			return nil
+		})
+		key := n.leaseKey()
 		if have, want := o.leases()[key], fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null}`, n.addr); have != want {
 			t.Errorf("lease %s is %s, want %s", key, have, want)
 		}
@@ -227,26 +266,55 @@ func (p *pinging) end() error {
 	return p.first
 }
 
-// What a node made is gone after the clean-up, also the daemon's link.
+// What a node made is gone after the clean-up, also the daemon's link; what the
+// other one made is not.
 func TestOverlayCleanup(t *testing.T) {
 	for name, config := range map[string]string{"flannel.1": overVXLAN, "flannel0": overUDP} {
 		t.Run(name, func(t *testing.T) {
 			o := newOverlay(t, config, "user", "user")
 			o.reach()
 			n := o.nodes[1]
+			key, others := n.leaseKey(), o.nodes[0].leaseKey()
 			n.signal(syscall.SIGTERM)
-			if _, err := n.Netlink().LinkByName(name); err != nil {
-				t.Fatal(err)
+			check(t, n.has("dev "+name))
+			if links := n.run("link", "show").Stdout; !strings.Contains(links, name) {
+				t.Fatal("no link before:", links)
 			}
 			if out := n.run(append([]string{"agent", "--cleanup"}, n.flags("--datapath=user")...)...); out.Status != 0 {
 				t.Fatal(out)
 			}
-			eventually(t, func() error {
-				if _, err := n.Netlink().LinkByName(name); err == nil {
-					return errors.New("the device is still there")
-				}
-				return nil
-			})
+			n.checkClean(name)
+			leases := o.leases()
+			if _, left := leases[key]; left {
+				t.Errorf("the lease %s is left", key)
+			}
+			if _, there := leases[others]; !there || len(leases) != 1 {
+				t.Errorf("leases %v, want that of %s", leases, others)
+			}
+			if _, err := o.nodes[0].Netlink().LinkByName(name); err != nil {
+				t.Error("of the other node:", err)
+			}
 		})
+	}
+}
+
+// checkClean wants no device, no link, no routes to the network and no subnet
+// file.
+func (n *node) checkClean(device string) {
+	n.t.Helper()
+	eventually(n.t, func() error {
+		if _, err := n.Netlink().LinkByName(device); err == nil {
+			return errors.New("the device is still there")
+		}
+		return nil
+	})
+	if routes := n.routes(); strings.Contains(routes, "flannel") {
+		n.t.Errorf("routes are left: %s", routes)
+	}
+	if out := n.run("link", "show"); strings.Contains(out.Stdout, "flannel") {
+		n.t.Errorf("a link is left: %s", out.Stdout)
+	}
+	if _, err := os.Stat(n.subnetFile()); !errors.Is(err, fs.ErrNotExist) {
+		n.t.Error("the subnet file is left:", err)
 	}
 }

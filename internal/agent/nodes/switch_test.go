@@ -1,0 +1,105 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// kind is a config, and what a node has with it.
+type kind struct {
+	config string
+	device string                     // "" for none
+	route  func(n, peer *node) string // by which the node reaches the peer, nil for none
+}
+
+var (
+	kindHostGW = kind{hostGW, "", func(_, peer *node) string {
+		return fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet.Masked(), peer.addr)
+	}}
+	kindAlloc = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"alloc"}}`, "", nil}
+	kindVXLAN = kind{overVXLAN, "flannel.1", func(_, peer *node) string { return overVXLANTo(peer) }}
+	kindUDP   = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"udp"}}`, "flannel0", func(*node, *node) string {
+		return "172.7.0.0/16 via <nil> dev flannel0 type 1"
+	}}
+)
+
+// A config of another kind is told of at once and followed from the next start,
+// which takes back what the former kind needed. The subnets stay.
+func TestConfigSwitched(t *testing.T) {
+	w := pair(t)
+	from, to := pings(t, w)
+	was := kindHostGW
+	for _, now := range []kind{kindAlloc, kindVXLAN, kindHostGW, kindUDP, kindVXLAN} {
+		w.change(was, now)
+		was = now
+		if now.route != nil {
+			eventually(t, func() error { return from.Ping(to, lab.PingOptions{}).Lost() })
+		}
+	}
+}
+
+// change has both nodes follow another config of the same network.
+func (w *network) change(was, now kind) {
+	w.t.Helper()
+	var routes, subnets []string
+	for i, n := range w.nodes {
+		subnets = append(subnets, n.file().Subnet.String())
+		route := "none"
+		if was.route != nil {
+			route = was.route(n, w.nodes[1-i])
+			eventually(w.t, func() error { return n.has(route) })
+		}
+		routes = append(routes, route)
+	}
+	w.restart(now.config)
+	for i, n := range w.nodes {
+		if got := n.file().Subnet.String(); got != subnets[i] {
+			w.t.Errorf("%s: subnet %s, before %s", n.Name, got, subnets[i])
+		}
+		if n.has(routes[i]) == nil {
+			w.t.Errorf("%s: the route of the former config is left: %s", n.Name, routes[i])
+		}
+		if _, err := n.Netlink().LinkByName(was.device); was.device != "" && err == nil {
+			w.t.Errorf("%s: the device of the former config is left: %s", n.Name, was.device)
+		}
+		if now.route != nil {
+			eventually(w.t, func() error { return n.has(now.route(n, w.nodes[1-i])) })
+		}
+	}
+}
+
+// restart writes a config, of which running agents tell, and which they go on
+// without until they are started again.
+func (w *network) restart(config string) {
+	w.t.Helper()
+	before := make([]string, len(w.nodes))
+	for i, n := range w.nodes {
+		before[i] = n.routes()
+	}
+	w.configure(config)
+	for i, n := range w.nodes {
+		eventually(w.t, func() error {
+			if !strings.Contains(n.agent.Stderr(), "the network config has changed: restart the agent") {
+				return errors.New(n.agent.Stderr())
+			}
+			return nil
+		})
+		if after := n.routes(); after != before[i] {
+			w.t.Errorf("%s: routes before the restart %s, before the change %s", n.Name, after, before[i])
+		}
+	}
+	for _, n := range w.nodes {
+		n.signal(syscall.SIGTERM)
+	}
+	for _, n := range w.nodes {
+		n.start("--datapath=user")
+	}
+	for _, n := range w.nodes {
+		n.ready()
+	}
+}
