@@ -259,6 +259,12 @@ func TestReplace(t *testing.T) {
 	if len(r.made) != 2 || !slices.Equal(r.made[1].noted(), []string{"cleanup vxlan"}) || r.made[0].kind != "host-gw" {
 		t.Errorf("%+v", r.made)
 	}
+	n.put("config", `{"Network":"10.9.0.0/16","Backend":{"Type":"host-gw"}}`)
+	r = run(t, o).ready()
+	r.stop()
+	if len(r.made) != 2 || !slices.Equal(r.made[1].noted(), []string{"cleanup host-gw"}) {
+		t.Errorf("of another network: %+v", r.made)
+	}
 }
 
 // A damaged memory is none.

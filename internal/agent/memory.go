@@ -155,10 +155,11 @@ func (n *node) openMemory(context.Context) (err error) {
 }
 
 // replace takes back what a former agent made for a network whose devices have
-// other names. What is called the same the backend itself adopts or makes anew.
+// other names, or whose routes and addresses nobody would know for its own any
+// more. What is called the same the backend itself adopts or makes anew.
 func (n *node) replace(ctx context.Context) {
 	former, err := n.memory.config()
-	if err != nil || former == nil || deviceOf(former) == deviceOf(n.config) {
+	if err != nil || former == nil || adopts(n.config, former) {
 		return
 	}
 	n.Log.Info("taking back what the former config needed", zap.String("backend", former.Backend.Type()))
@@ -169,6 +170,17 @@ func (n *node) replace(ctx context.Context) {
 	if err != nil {
 		n.Log.Warn("something of the former config is left", zap.Error(err))
 	}
+}
+
+// adopts reports whether the backend of a config takes over, or away, all that
+// one of the former config made.
+func adopts(cfg, former *netconf.Config) bool {
+	return deviceOf(cfg) == deviceOf(former) && covers(cfg.IPv4, former.IPv4) && covers(cfg.IPv6, former.IPv6)
+}
+
+// covers reports whether a network is the former one, if there was one.
+func covers(r, former netconf.Range) bool {
+	return !former.Enabled() || r.Network == former.Network
 }
 
 // deviceOf tells configs apart whose nodes have different devices or routes.

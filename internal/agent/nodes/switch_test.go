@@ -103,3 +103,48 @@ func (w *network) restart(config string) {
 		n.ready()
 	}
 }
+
+// With another network nothing of the former one is left, where the device or
+// the kind of routes is the same too.
+func TestNetworkMoved(t *testing.T) {
+	w := pair(t)
+	was := "172.7."
+	w.await(kindHostGW)
+	for _, c := range []struct {
+		is, network string
+		kind
+	}{
+		{"172.9.", "172.9.0.0/16", kindHostGW}, {"172.7.", "172.7.0.0/16", kindUDP},
+		{"172.9.", "172.9.0.0/16", kindUDP}, {"172.7.", "172.7.0.0/16", kindVXLAN}, {"172.9.", "172.9.0.0/16", kindVXLAN},
+	} {
+		w.restart(strings.ReplaceAll(c.config, "172.7.0.0/16", c.network))
+		for _, n := range w.nodes {
+			if subnet := n.file().Subnet.String(); !strings.HasPrefix(subnet, c.is) {
+				t.Errorf("%s: subnet %s, want one of %s", n.Name, subnet, c.network)
+			}
+			eventually(t, func() error { // the peer's former lease is known for a moment
+				if routes := n.routes(); strings.Contains(routes, was) {
+					return fmt.Errorf("%s: with %s the former network is left: %s", n.Name, c.config, routes)
+				}
+				return nil
+			})
+			if c.device != "" {
+				device, err := n.Netlink().LinkByName(c.device)
+				check(t, err)
+				n.checkAddress(device)
+			}
+		}
+		if c.device != "flannel0" {
+			w.await(c.kind)
+		}
+		was = c.is
+	}
+}
+
+// await waits until the nodes reach each other as is usual for the kind.
+func (w *network) await(k kind) {
+	w.t.Helper()
+	for i, n := range w.nodes {
+		eventually(w.t, func() error { return n.has(k.route(n, w.nodes[1-i])) })
+	}
+}
