@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannel/embedded"
 	"github.com/weftnet/weft/internal/flannel/lease"
@@ -264,6 +268,43 @@ func TestReplace(t *testing.T) {
 	r.stop()
 	if len(r.made) != 2 || !slices.Equal(r.made[1].noted(), []string{"cleanup host-gw"}) {
 		t.Errorf("of another network: %+v", r.made)
+	}
+}
+
+// A node with a new subnet has a blackhole for that alone: the former one is
+// another node's.
+func TestHoleMoves(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", `{"Network":"10.0.0.0/16","EnableIPv6":true,"IPv6Network":"fd00::/48","Backend":{"Type":"alloc"}}`)
+	o := options(t, n, "192.0.2.1")
+	o.Interface.Public6, o.Blackhole = addr("2001:db8::1"), true
+	run(t, o).ready().stop()
+	t.Cleanup(func() { check(t, Cleanup(context.Background(), withLog(o))) })
+	before := n.leases()[0]
+	wantHoles(t, before.Subnet)
+	n.del("subnets/" + before.Name)
+	n.put("subnets/"+before.Name, `{"PublicIP":"192.0.2.2"}`)
+	run(t, o).ready().stop()
+	for _, l := range n.leases() {
+		if l.PublicIP == o.Interface.Public {
+			wantHoles(t, l.Subnet)
+		}
+	}
+}
+
+// wantHoles wants blackhole routes for a subnet, and no others.
+func wantHoles(t *testing.T, s lease.Subnet) {
+	t.Helper()
+	var have []string
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Type: unix.RTN_BLACKHOLE}, netlink.RT_FILTER_TYPE)
+		check(t, err)
+		for _, r := range routes {
+			have = append(have, r.Dst.String())
+		}
+	}
+	if want := []string{s.IPv4.Masked().String(), s.IPv6.Masked().String()}; !slices.Equal(have, want) {
+		t.Errorf("blackholes %v, want %v", have, want)
 	}
 }
 

@@ -3,13 +3,13 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/weftnet/weft/internal/flannel/backend/device"
 	"github.com/weftnet/weft/internal/flannel/lease"
 )
 
@@ -37,13 +37,23 @@ func delHoles(s lease.Subnet) error {
 	})
 }
 
+// leaveHole takes away those of a subnet that was this node's before. It is
+// another node's now, or will be, and they would be found before the route to
+// the whole network.
+func (n *node) leaveHole() error {
+	former := n.memory.Lease.Subnet
+	if !n.memory.Hole || former == n.lease.Subnet {
+		return nil
+	}
+	return delHoles(former)
+}
+
 func eachHole(s lease.Subnet, do func(*netlink.Route) error) error {
 	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
 		if !p.IsValid() {
 			continue
 		}
-		dst := &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-		if err := do(&netlink.Route{Dst: dst, Type: unix.RTN_BLACKHOLE, Priority: holeMetric}); err != nil {
+		if err := do(&netlink.Route{Dst: device.IPNet(p), Type: unix.RTN_BLACKHOLE, Priority: holeMetric}); err != nil {
 			return fmt.Errorf("blackhole %v: %w", p, err)
 		}
 	}

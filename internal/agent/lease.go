@@ -61,6 +61,9 @@ func (n *node) acquire(ctx context.Context) error {
 		return err
 	}
 	n.Log.Info("leased a subnet", leaseFields(n.lease)...)
+	if err := n.leaveHole(); err != nil {
+		return err
+	}
 	n.memory.Lease = n.lease
 	return n.memory.save()
 }
