@@ -40,10 +40,9 @@ type Options struct {
 	Ageing  time.Duration // how long a learnt entry lives without being received from; 0 = 300 s
 
 	// Changes is counted up after each change of where frames go, for whoever
-	// keeps what Lookup returned. Nil for a counter of the table's own. A station
-	// that is learnt for the first time does not count: frames for it went to the
-	// default until then and may do so for a moment more, and anybody can invent
-	// stations.
+	// keeps the one remote that Lookup returned. Nil for a counter of the table's
+	// own. Anybody can invent stations, so those that are learnt count only if
+	// frames for them went to one other remote until then.
 	Changes *atomic.Uint64
 }
 

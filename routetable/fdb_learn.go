@@ -52,7 +52,9 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 	if at == nil {
 		r := Remote{Addr: addr, Port: t.learned.Port, VNI: t.learned.VNI, IfIndex: ifIndex}
 		// A full table has nothing to do with the frame, which is delivered.
-		_ = t.create(s, key, hash, &change{mac: macOf(key), remote: r, now: now})
+		if t.create(s, key, hash, &change{mac: macOf(key), remote: r, now: now}) == nil && t.wentElsewhere(&r) {
+			t.changes.Add(1)
+		}
 		return Learnt
 	}
 	set := at.remotes.Load()
@@ -69,4 +71,20 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 	t.changes.Add(1)
 	t.tell(at, &moved)
 	return Learnt
+}
+
+// wentElsewhere reports whether frames for a station that had no entry went to
+// one VTEP, and that is not r's. By which device they left is not looked at:
+// nothing that is learnt says one.
+func (t *FDB) wentElsewhere(r *Remote) bool {
+	at := t.shards[fallback].find(keyOf(MAC{}), 0)
+	if at == nil {
+		return false
+	}
+	set := at.remotes.Load()
+	if set == nil || len(set.list) != 1 {
+		return false
+	}
+	to := &set.list[0]
+	return to.Addr != r.Addr || to.Port != r.Port || to.VNI != r.VNI
 }
