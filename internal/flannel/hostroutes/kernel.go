@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/internal/flannel/dump"
 )
 
 // kernel is the routing of one network namespace.
@@ -45,18 +47,12 @@ func (k *kernel) read() (*table, error) {
 	return t, nil
 }
 
-// rereads is how often reading begins anew when others change the table
-// meanwhile. What was read last may then lack a route, which is put again, and
-// does no harm.
-const rereads = 5
-
-func (k *kernel) list(family int) (routes []netlink.Route, err error) {
-	for range rereads {
-		routes, err = k.handle.RouteListFiltered(family, &netlink.Route{}, 0)
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+// list returns what was read last where others change the table all the time.
+// That may lack a route, which is put again, and does no harm.
+func (k *kernel) list(family int) ([]netlink.Route, error) {
+	routes, err := dump.Consistent(func() ([]netlink.Route, error) {
+		return k.handle.RouteListFiltered(family, &netlink.Route{}, 0)
+	})
 	switch {
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP): // no IPv6 here
 		return nil, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/flannel/backend"
+	"github.com/weftnet/weft/internal/flannel/dump"
 )
 
 // host is what the network namespace has.
@@ -24,11 +25,11 @@ type link struct {
 }
 
 func look() (*host, error) {
-	links, err := netlink.LinkList()
+	links, err := dump.Consistent(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := dump.Consistent(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}

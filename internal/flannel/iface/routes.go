@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannel/backend"
+	"github.com/weftnet/weft/internal/flannel/dump"
 )
 
 // ofDefaultRoute wants both families' default routes on one interface.
@@ -33,7 +34,9 @@ func (h *host) ofDefaultRoute() (backend.Node, error) {
 }
 
 func (h *host) defaultLink(family int, name string) (*link, error) {
-	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := dump.Consistent(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list the routes: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/internal/flannel/dump"
 )
 
 // Find returns the device called name, or nil if there is none.
@@ -76,7 +78,7 @@ func IgnoreAdvertisements(name string) error {
 // before. It reports whether there was anything to do.
 func SetAddress(l netlink.Link, addr netip.Addr, network netip.Prefix) (changed bool, err error) {
 	name := l.Attrs().Name
-	have, err := netlink.AddrList(l, familyOf(addr))
+	have, err := addresses(l, familyOf(addr))
 	if err != nil {
 		return false, fmt.Errorf("addresses of %s: %w", name, err)
 	}
@@ -110,7 +112,7 @@ func Addresses(name string, family int) ([]netip.Prefix, error) {
 	if l == nil {
 		return nil, err
 	}
-	have, err := netlink.AddrList(l, family)
+	have, err := addresses(l, family)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of %s: %w", name, err)
 	}
@@ -119,6 +121,11 @@ func Addresses(name string, family int) ([]netip.Prefix, error) {
 		all[i] = Prefix(have[i].IPNet)
 	}
 	return all, nil
+}
+
+// addresses reads those of a device, or of all for nil.
+func addresses(l netlink.Link, family int) ([]netlink.Addr, error) {
+	return dump.Consistent(func() ([]netlink.Addr, error) { return netlink.AddrList(l, family) })
 }
 
 // newAddress is usable at once: nobody on an overlay answers whether an IPv6
@@ -133,7 +140,7 @@ func newAddress(p netip.Prefix) *netlink.Addr {
 
 // Holds reports whether an address is one of this namespace's own.
 func Holds(addr netip.Addr) (bool, error) {
-	all, err := netlink.AddrList(nil, familyOf(addr))
+	all, err := addresses(nil, familyOf(addr))
 	if err != nil {
 		return false, fmt.Errorf("addresses of this host: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftnet/weft/dataplane"
 	"github.com/weftnet/weft/internal/flannel/backend/device"
+	"github.com/weftnet/weft/internal/flannel/dump"
 )
 
 // named is what flannel calls its TUN devices: flannel0, or the next one that
@@ -156,7 +157,9 @@ func (b *Backend) route(l netlink.Link) (missing bool, err error) {
 // lookAtRoute says once if it is another device that has the network's route.
 func (b *Backend) lookAtRoute(l netlink.Link) error {
 	filter := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: device.IPNet(b.network), Table: unix.RT_TABLE_MAIN}
-	found, err := netlink.RouteListFiltered(unix.AF_INET, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	found, err := dump.Consistent(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(unix.AF_INET, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return fmt.Errorf("read the routes of %s: %w", b.name, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannel/backend/device"
+	"github.com/weftnet/weft/internal/flannel/dump"
 	"github.com/weftnet/weft/routetable"
 )
 
@@ -102,7 +103,7 @@ func explainCreate(err error) error {
 }
 
 func (k kernelDevice) entries(_ context.Context, index int) (map[routetable.MAC]netip.Addr, error) {
-	all, err := dump(func() ([]netlink.Neigh, error) {
+	all, err := dump.Consistent(func() ([]netlink.Neigh, error) {
 		return netlink.NeighListExecute(netlink.Ndmsg{Family: unix.AF_BRIDGE, Index: uint32(index)})
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftnet/weft/internal/flannel/backend/device"
 	"github.com/weftnet/weft/internal/flannel/backend/entries"
+	"github.com/weftnet/weft/internal/flannel/dump"
 	"github.com/weftnet/weft/routetable"
 )
 
@@ -93,7 +94,7 @@ func (o *overlay) look(ctx context.Context) error {
 }
 
 func (o *overlay) lookAtNeighbours() (map[netip.Addr]routetable.MAC, error) {
-	all, err := dump(func() ([]netlink.Neigh, error) {
+	all, err := dump.Consistent(func() ([]netlink.Neigh, error) {
 		return netlink.NeighListExecute(netlink.Ndmsg{Family: uint8(o.number), Index: uint32(o.index), State: netlink.NUD_PERMANENT})
 	})
 	if err != nil {
@@ -112,7 +113,7 @@ func (o *overlay) lookAtNeighbours() (map[netip.Addr]routetable.MAC, error) {
 // lookAtRoutes finds the routes that are like those to peers: what a person
 // added looks otherwise, and stays.
 func (o *overlay) lookAtRoutes() (map[netip.Prefix]way, error) {
-	all, err := dump(func() ([]netlink.Route, error) {
+	all, err := dump.Consistent(func() ([]netlink.Route, error) {
 		filter := &netlink.Route{LinkIndex: o.index, Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT}
 		return netlink.RouteListFiltered(o.number, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
 	})
@@ -131,16 +132,6 @@ func (o *overlay) lookAtRoutes() (map[netip.Prefix]way, error) {
 		}
 	}
 	return found, err
-}
-
-// dump repeats a dump that others' changes broke off.
-func dump[T any](read func() ([]T, error)) (all []T, err error) {
-	for range 10 {
-		if all, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return all, err
 }
 
 // eachOf has each entry changed by a request of its own, over one socket.
