@@ -89,6 +89,21 @@ func (x tool) saved(t *testing.T, h *lab.Host) string {
 	return b.String()
 }
 
+// takesOver has flanneld's rules replaced, so that the tool lists want, and
+// taken away, so that it lists what was there before.
+func (x tool) takesOver(t *testing.T, h *lab.Host, before, want string) {
+	t.Helper()
+	x.run(t, h, flannelRules)
+	newKeeper(h).apply(t, rules(0))
+	if got := x.saved(t, h); got != want {
+		t.Errorf("after flanneld iptables lists\n%s\nnot\n%s", got, want)
+	}
+	newKeeper(h).remove(t)
+	if got := x.saved(t, h); got != before {
+		t.Errorf("removed, iptables lists\n%s\nnot\n%s", got, before)
+	}
+}
+
 // hostRules are what the host has before.
 const hostRules = `
 -P FORWARD DROP
@@ -164,15 +179,7 @@ func TestIptablesListsThem(t *testing.T) {
 		t.Error("the rules that iptables wrote are written anew")
 	}
 
-	overNFT.run(t, flanneld, flannelRules)
-	newKeeper(flanneld).apply(t, rules(0))
-	if got := overNFT.saved(t, flanneld); got != want {
-		t.Errorf("after flanneld iptables lists\n%s\nnot\n%s", got, want)
-	}
-	newKeeper(flanneld).remove(t)
-	if got := overNFT.saved(t, flanneld); got != before {
-		t.Errorf("removed, iptables lists\n%s\nnot\n%s", got, before)
-	}
+	overNFT.takesOver(t, flanneld, before, want)
 }
 
 // TestLegacyListsThem does the same for iptables-legacy, where the tables have
@@ -202,15 +209,7 @@ func TestLegacyListsThem(t *testing.T) {
 		t.Errorf("removing left\n%s\nof\n%s", got, counted)
 	}
 
-	overLegacy.run(t, flanneld, flannelRules)
-	newKeeper(flanneld).apply(t, rules(0))
-	if got := overLegacy.saved(t, flanneld); got != want {
-		t.Errorf("after flanneld iptables lists\n%s\nnot\n%s", got, want)
-	}
-	newKeeper(flanneld).remove(t)
-	if got := overLegacy.saved(t, flanneld); got != before {
-		t.Errorf("removed, iptables lists\n%s\nnot\n%s", got, before)
-	}
+	overLegacy.takesOver(t, flanneld, before, want)
 }
 
 // manyRules are of others, with all that an entry can have.
