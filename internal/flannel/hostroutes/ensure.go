@@ -1,7 +1,6 @@
 package hostroutes
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +16,7 @@ import (
 // not.
 func (s *Set) ensure(t *table) (put []Route, err error) {
 	var errs []error
-	for _, dst := range slices.SortedFunc(maps.Keys(s.wanted), order) {
+	for _, dst := range slices.SortedFunc(maps.Keys(s.wanted), netip.Prefix.Compare) {
 		changed, err := s.ensureOne(t, s.wanted[dst])
 		errs = append(errs, err)
 		if changed && err == nil {
@@ -66,10 +65,6 @@ func (s *Set) alone(d *devices, e, before *entry) bool {
 		return s.kernel.handle.RouteAdd(e.request(e.index)) == nil
 	}
 	return before.told == "" && s.kernel.handle.RouteReplace(e.request(e.index)) == nil
-}
-
-func order(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // ensureOne has one route in the kernel, and none to the same prefix that would

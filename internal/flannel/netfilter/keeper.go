@@ -57,9 +57,8 @@ func (k *Keeper) all() ([]Rules, error) {
 
 // Apply makes the rules stand, and no others of this kind but for those of other
 // agents: what a former process made for another network goes, as does what
-// flanneld left. What is
-// as it should be is not touched; what is not is replaced in one transaction,
-// so that no packet meets half of it.
+// flanneld left. What is as it should be is not touched; what is not is replaced
+// in one transaction, so that no packet meets half of it.
 func (k *Keeper) Apply(ctx context.Context, r Rules) error {
 	if err := r.validate(); err != nil {
 		return err

@@ -28,14 +28,10 @@ func sides(all []Rules) [2]side {
 	}
 	for i := range s {
 		slices.SortStableFunc(s[i].networks, func(a, b family) int {
-			return cmp.Or(comparePrefixes(a.network, b.network), comparePrefixes(a.subnet, b.subnet))
+			return cmp.Or(a.network.Compare(b.network), a.subnet.Compare(b.subnet))
 		})
 	}
 	return s
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // content is what a chain is to hold. Without rules there is to be no chain.
