@@ -3,6 +3,7 @@ package entries
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -22,6 +23,21 @@ func Join(failures []Failure) error {
 		errs = append(errs, fmt.Errorf("and %d more failures like these", more))
 	}
 	return errors.Join(errs...)
+}
+
+// Remaining leaves of what could not be deleted that which is still there: what
+// is gone already cannot be.
+func Remaining[K comparable, V any](failed map[K]error, look func() (map[K]V, error)) map[K]error {
+	if len(failed) == 0 {
+		return nil
+	}
+	if still, err := look(); err == nil {
+		maps.DeleteFunc(failed, func(k K, _ error) bool {
+			_, there := still[k]
+			return !there
+		})
+	}
+	return failed
 }
 
 func (f Failure) error() error {

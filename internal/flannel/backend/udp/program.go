@@ -76,14 +76,5 @@ func (b *Backend) change(ctx context.Context, op dataplane.RouteOp, part []route
 
 func (b *Backend) remove(ctx context.Context, part []route) map[netip.Prefix]error {
 	failed := b.change(ctx, dataplane.RouteDelete, part)
-	if len(failed) == 0 {
-		return nil
-	}
-	still, err := b.look(ctx) // what is gone already cannot be deleted
-	for p := range failed {
-		if _, there := still[p]; err == nil && !there {
-			delete(failed, p)
-		}
-	}
-	return failed
+	return entries.Remaining(failed, func() (map[netip.Prefix]netip.Addr, error) { return b.look(ctx) })
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/dataplane"
+	"github.com/weftnet/weft/internal/flannel/backend/entries"
 	"github.com/weftnet/weft/internal/flannel/backend/userlink"
 	"github.com/weftnet/weft/routetable"
 )
@@ -68,16 +69,7 @@ func (u userDevice) replace(ctx context.Context, _ int, part []fdbEntry) map[rou
 
 func (u userDevice) remove(ctx context.Context, _ int, part []fdbEntry) map[routetable.MAC]error {
 	failed := u.change(ctx, dataplane.FDBDelete, part)
-	if len(failed) == 0 {
-		return nil
-	}
-	still, err := u.entries(ctx, 0) // what is gone already cannot be deleted
-	for mac := range failed {
-		if _, there := still[mac]; err == nil && !there {
-			delete(failed, mac)
-		}
-	}
-	return failed
+	return entries.Remaining(failed, func() (map[routetable.MAC]netip.Addr, error) { return u.entries(ctx, 0) })
 }
 
 func (u userDevice) change(ctx context.Context, op dataplane.FDBOp, part []fdbEntry) map[routetable.MAC]error {
