@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 
@@ -130,35 +131,18 @@ func (b *Backend) check(ctx context.Context) error {
 func (b *Backend) Reset(ctx context.Context, peers []lease.Lease) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	present := make(map[string]struct{}, len(peers))
-	var errs []error
-	for i := range peers {
-		present[peers[i].Name] = struct{}{}
-		errs = append(errs, b.set(&peers[i]))
-	}
-	for name := range b.peers {
-		if _, ok := present[name]; !ok {
-			b.unset(name)
-		}
-	}
 	b.filled, b.unread = true, true
-	return errors.Join(append(errs, b.program(ctx))...)
+	return errors.Join(b.follow().Reset(peers, maps.Keys(b.peers)), b.program(ctx))
 }
 
 // Apply follows the peers.
 func (b *Backend) Apply(ctx context.Context, events []registry.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var errs []error
-	for i := range events {
-		if events[i].Kind == registry.Removed {
-			b.unset(events[i].Lease.Name)
-		} else {
-			errs = append(errs, b.set(&events[i].Lease))
-		}
-	}
-	return errors.Join(append(errs, b.program(ctx))...)
+	return errors.Join(b.follow().Apply(events), b.program(ctx))
 }
+
+func (b *Backend) follow() backend.Peers { return backend.Peers{Set: b.set, Unset: b.unset} }
 
 // set wants a peer, of whatever backend its lease is, as flannel does.
 func (b *Backend) set(l *lease.Lease) error {

@@ -90,38 +90,30 @@ func (b *Backend) Start(_ context.Context, own lease.Lease) (mtu int, err error)
 func (b *Backend) Reset(ctx context.Context, peers []lease.Lease) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	present := make(map[string]struct{}, len(peers))
-	var errs []error
-	for i := range peers {
-		present[peers[i].Name] = struct{}{}
-		errs = append(errs, b.set(&peers[i]))
-	}
 	for _, o := range b.overlays {
-		for name := range o.peers {
-			if _, ok := present[name]; !ok {
-				o.unset(name)
-			}
-		}
 		o.filled, o.unread = true, true
 	}
-	return errors.Join(append(errs, b.program(ctx))...)
+	return errors.Join(b.follow().Reset(peers, b.known), b.program(ctx))
 }
 
 // Apply follows the peers.
 func (b *Backend) Apply(ctx context.Context, events []registry.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var errs []error
-	for i := range events {
-		if events[i].Kind != registry.Removed {
-			errs = append(errs, b.set(&events[i].Lease))
-			continue
-		}
-		for _, o := range b.overlays {
-			o.unset(events[i].Lease.Name)
+	return errors.Join(b.follow().Apply(events), b.program(ctx))
+}
+
+func (b *Backend) follow() backend.Peers { return backend.Peers{Set: b.set, Unset: b.unset} }
+
+// known yields the peers of any overlay, some of them twice.
+func (b *Backend) known(yield func(string) bool) {
+	for _, o := range b.overlays {
+		for name := range o.peers {
+			if !yield(name) {
+				return
+			}
 		}
 	}
-	return errors.Join(append(errs, b.program(ctx))...)
 }
 
 // set wants what a peer's lease says. One that cannot be understood is as it
@@ -140,6 +132,12 @@ func (b *Backend) set(l *lease.Lease) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (b *Backend) unset(name string) {
+	for _, o := range b.overlays {
+		o.unset(name)
+	}
 }
 
 // program carries out what is wanted. What fails is left to Run.
