@@ -126,7 +126,7 @@ func (s *Send) value(inner uint32, now, cookie uint64) (v [sendValueLen]byte) {
 	binary.NativeEndian.PutUint64(v[sendCookie:], cookie)
 	flags := uint32(0)
 	if s.NoCsum {
-		flags |= flagNoCsum
+		flags |= flagNoCsum | flagUneven
 	}
 	h := v[sendHeaders:]
 	n := copy(h, s.Outer)

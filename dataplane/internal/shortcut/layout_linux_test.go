@@ -111,7 +111,7 @@ func TestSendValue(t *testing.T) {
 		for _, one := range []struct {
 			is   bool
 			flag uint32
-		}{{!f.outer4, 1}, {f.noCsum, 2}, {f.outer4 && !s.Csum, 4}} {
+		}{{!f.outer4, 1}, {f.noCsum, 2}, {f.noCsum || f.outer4 && !s.Csum, 4}} {
 			if one.is {
 				flags |= one.flag
 			}
