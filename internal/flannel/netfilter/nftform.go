@@ -4,6 +4,7 @@ package netfilter
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -92,18 +93,9 @@ func (f form) match(m match, at uint32) []expr.Any {
 	}
 	masked := &expr.Bitwise{
 		SourceRegister: register, DestRegister: register, Len: uint32(len(addr)),
-		Mask: mask(bits, len(addr)), Xor: make([]byte, len(addr)),
+		Mask: net.CIDRMask(bits, 8*len(addr)), Xor: make([]byte, len(addr)),
 	}
 	return []expr.Any{load, masked, compare}
-}
-
-// mask has the first bits set, of n bytes.
-func mask(bits, n int) []byte {
-	m := make([]byte, n)
-	for i := range bits {
-		m[i/8] |= 0x80 >> (i % 8)
-	}
-	return m
 }
 
 func (f form) noted() []expr.Any {

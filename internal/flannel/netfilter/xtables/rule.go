@@ -4,6 +4,7 @@ package xtables
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"slices"
 )
@@ -82,10 +83,7 @@ func (r *Rule) address(which int, p netip.Prefix, not bool, flag byte) {
 	}
 	n := r.family.addrLen()
 	copy(r.entry[which*n:], p.Masked().Addr().AsSlice())
-	mask := r.entry[(2+which)*n : (3+which)*n]
-	for i := range p.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
-	}
+	copy(r.entry[(2+which)*n:], net.CIDRMask(p.Bits(), 8*n))
 	if not {
 		r.entry[r.family.flagsAt()+1] |= flag
 	}

@@ -70,19 +70,3 @@ func (t *Table) AddChain(name string) *Chain {
 func (t *Table) RemoveChain(c *Chain) {
 	t.Chains = slices.DeleteFunc(t.Chains, func(other *Chain) bool { return other == c })
 }
-
-// users are all rules that lead to a chain.
-func (t *Table) users(c *Chain) int {
-	n := 0
-	for _, chain := range t.Chains {
-		for _, r := range chain.Rules {
-			if r.to == c {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// InUse reports whether rules lead to the chain.
-func (t *Table) InUse(c *Chain) bool { return t.users(c) > 0 }

@@ -125,7 +125,7 @@ func TestRandomTables(t *testing.T) {
 					c.Rules = slices.Delete(c.Rules, at, at+1)
 				}
 			case 2:
-				if c := table.Chains[r.IntN(len(table.Chains))]; !c.BuiltIn() && table.users(c) == 0 {
+				if c := table.Chains[r.IntN(len(table.Chains))]; !c.BuiltIn() && !inUse(table, c) {
 					table.RemoveChain(c)
 				}
 			default:
@@ -275,4 +275,11 @@ func unpack(b []byte) (offsets [hooks]uint32) {
 		offsets[i] = native.Uint32(b[4*i:])
 	}
 	return offsets
+}
+
+// inUse reports whether rules lead to a chain.
+func inUse(t *Table, c *Chain) bool {
+	return slices.ContainsFunc(t.Chains, func(from *Chain) bool {
+		return slices.ContainsFunc(from.Rules, func(r *Rule) bool { return r.to == c })
+	})
 }
