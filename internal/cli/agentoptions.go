@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftnet/weft/internal/agent"
 	"github.com/weftnet/weft/internal/control"
+	"github.com/weftnet/weft/internal/flannel/backend/vxlan"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/store"
 )
@@ -49,7 +50,7 @@ func (f *agentFlags) checkNumbers() error {
 		inRange("subnet-lease-renew-margin", f.margin, 1, 1439),
 		inRange("iptables-resync", f.resync, 1, 86400),
 		inRange("healthz-port", f.healthPort, 0, 65535),
-		oneOf("datapath", f.datapath, "auto", "kernel", "user"),
+		oneOf("datapath", f.datapath, string(vxlan.Auto), string(vxlan.Kernel), string(vxlan.User)),
 	} {
 		if err != nil {
 			return err

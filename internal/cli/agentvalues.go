@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/weftnet/weft/internal/flannel/embedded"
@@ -113,10 +114,8 @@ func splitList(text string) (parts []string) {
 }
 
 func oneOf(name, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if a == value {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
 	return usagef("--%s=%s: allowed are %s", name, value, strings.Join(allowed, ", "))
 }

@@ -1,8 +1,6 @@
 package vxlan
 
 import (
-	"fmt"
-
 	"go.uber.org/zap"
 
 	"github.com/weftnet/weft/internal/flannel/backend/userlink"
@@ -17,15 +15,6 @@ const (
 	Kernel Datapath = "kernel" // the kernel's own device
 	User   Datapath = "user"   // a link of the namespace's daemon
 )
-
-// ParseDatapath reads the word of `--datapath`.
-func ParseDatapath(word string) (Datapath, error) {
-	switch d := Datapath(word); d {
-	case Auto, Kernel, User:
-		return d, nil
-	}
-	return "", fmt.Errorf("datapath %q is unknown: allowed are %s, %s and %s", word, Auto, Kernel, User)
-}
 
 // Options are what a node decides by itself.
 type Options struct {
