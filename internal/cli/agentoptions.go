@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftnet/weft/internal/agent"
 	"github.com/weftnet/weft/internal/control"
+	"github.com/weftnet/weft/internal/daemon"
 	"github.com/weftnet/weft/internal/flannel/backend/vxlan"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/store"
@@ -101,9 +102,7 @@ func (f *agentFlags) logger(w io.Writer) *zap.Logger {
 	if f.verbosity > 0 {
 		level = zapcore.DebugLevel
 	}
-	enc := zap.NewDevelopmentEncoderConfig()
-	enc.EncodeLevel = zapcore.LowercaseLevelEncoder
-	log := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), level))
+	log := daemon.NewLogger(w, level)
 	for _, w := range f.warnings {
 		log.Warn(w)
 	}
