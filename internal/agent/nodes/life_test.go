@@ -161,7 +161,8 @@ func TestAsFlanneld(t *testing.T) {
 	}
 }
 
-// What cannot be is said in one sentence of weft's.
+// What cannot be is said in one sentence of weft's, with what was found and
+// what to do.
 func TestFailures(t *testing.T) {
 	w := newNetwork(t, 1)
 	n := w.nodes[0]
@@ -169,11 +170,16 @@ func TestFailures(t *testing.T) {
 	w.configure(hostGW)
 	n.ready()
 	n.signal(syscall.SIGTERM)
-	n.start("--public-ip=203.0.113.9").agent.Ended()
-	out, err := n.agent.Wait(soon)
+	out, err := n.start("--public-ip=203.0.113.9").agent.Wait(soon)
 	check(t, err)
-	if last := lastLine(out.Stderr); out.Status != 1 || !strings.HasPrefix(last, "weft: ") {
-		t.Error(out.Status, last)
+	last := lastLine(out.Stderr)
+	if out.Status != 1 || !strings.HasPrefix(last, "weft: ") || strings.Count("\n"+out.Stderr, "\nweft: ") != 1 {
+		t.Error(out.Status, out.Stderr)
+	}
+	for _, word := range []string{"203.0.113.9", n.addr.String(), "eth0", "--public-ip"} {
+		if !strings.Contains(last, word) {
+			t.Errorf("%q says nothing of %s", last, word)
+		}
 	}
 }
 
