@@ -126,7 +126,7 @@ func (k kernelDevice) entries(_ context.Context, index int) (map[routetable.MAC]
 }
 
 // batch is any number: each entry is a request.
-func (kernelDevice) batch() int { return 1 << 30 }
+func (kernelDevice) batch() int { return unlimited }
 
 func (k kernelDevice) replace(ctx context.Context, index int, part []fdbEntry) map[routetable.MAC]error {
 	return eachOf(ctx, part, func(h *netlink.Handle, e fdbEntry) error {
