@@ -111,7 +111,7 @@ func (s *endless) after(t *testing.T) (first uint32, more func() error) {
 	t.Helper()
 	first = s.last.Load() + 1
 	return first, func() error {
-		if n := s.last.Load(); n < first+20*streamBurst {
+		if n := s.last.Load(); n < first+10*streamBurst {
 			return fmt.Errorf("%d frames were sent, from %d on", n, first)
 		}
 		return nil
