@@ -398,6 +398,8 @@ func TestShortcutStationFollowed(t *testing.T) {
 			there := *a
 			there.b = u.elsewhere().Addr()
 			last := uint32(0)
+			// Nothing is learnt before weft has been told that the device is up.
+			check(t, lab.Eventually(waitLimit, func() error { there.speakOn(t, &last, 1); return there.stationAt(there.b) }))
 			for range 3 {
 				for _, from := range []*alone{a, &there} {
 					from.speakOn(t, &last, 1)
