@@ -33,6 +33,9 @@ func (t *shortcuts) open(log *zap.Logger) {
 		log.Info("offload is not used", zap.String("offload", shortcutTxName+", "+shortcutRxName), zap.String("why", t.why))
 		return
 	}
+	if table.Uncut != "" {
+		log.Info("super-frames with a shorter last segment are cut by this process", zap.String("offload", shortcutTxName), zap.String("why", table.Uncut))
+	}
 	t.table = table
 }
 

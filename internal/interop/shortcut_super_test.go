@@ -152,7 +152,7 @@ var superWords = []string{"", "udpcsum", "noudpcsum udp6zerocsumtx"}
 // TestShortcutSuperFrame has super-frames go past weft whose segments are all of
 // one length, and others whose last segment is shorter. With the latter there is
 // no checksum that is right for all: where there may be none, they go without,
-// and otherwise they are the process's.
+// and otherwise they are cut before.
 func TestShortcutSuperFrame(t *testing.T) {
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
@@ -168,7 +168,7 @@ func TestShortcutSuperFrame(t *testing.T) {
 					d, err := a.Device(a.link)
 					check(t, err)
 					c := superCase{alone: a, sums: outerSums{u: u, mode: mode, mtu: d.MTU, word: word}, without: strings.HasPrefix(word, "no")}
-					c.uneven = c.without || word == "" && u == underlay4 && mode.tunnels()
+					c.bare = c.without || word == "" && u == underlay4 && mode.tunnels()
 					for _, v6 := range []bool{false, true} {
 						c.check(t, v6)
 					}
@@ -183,21 +183,16 @@ type superCase struct {
 	*alone
 	sums    outerSums
 	without bool // nothing has an outer checksum
-	uneven  bool // super-frames with a shorter segment go past the process
+	bare    bool // super-frames with a shorter segment have none
 }
 
-// check sends one of either kind until the first one at least goes past the
-// process.
+// check sends one of either kind until both go past the process.
 func (c *superCase) check(t *testing.T, v6 bool) {
 	t.Helper()
 	const segments = 3
 	p := inner{v6: v6, tcp: true, srcPort: 1000, dstPort: 2000}
 	mss := c.sums.mtu + 14 - len(p.frame(t, 1))
 	even, odd := superFrame(t, p, segments*mss), superFrame(t, p, segments*mss+1)
-	want := uint64(1)
-	if c.uneven {
-		want = 2
-	}
 	check(t, lab.Eventually(waitLimit, func() error {
 		before, seen := c.figures(t), len(c.wire.Frames())
 		check(t, errors.Join(c.sendSuper(even, mss, v6), c.sendSuper(odd, mss, v6)))
@@ -221,17 +216,31 @@ func (c *superCase) check(t *testing.T, v6 bool) {
 			sums.look(t, e)
 		}
 		n := sentShort(c.figures(t)) - sentShort(before)
-		if n > want || c.without != (sums.sumKinds == sumKinds{}) {
-			t.Fatalf("%d of two super-frames went past the process, want %d: %+v", n, want, sums)
+		if n > 2 || c.without != (sums.sumKinds == sumKinds{}) {
+			t.Fatalf("%d of two super-frames went past the process: %+v", n, sums)
 		}
-		if n < want {
+		if n < 2 {
 			return fmt.Errorf("%d of two super-frames went past the process", n)
 		}
-		if whole := c.sums.mode.tunnels() && !c.without; whole && (sums.ofSegment != 1 || (sums.zero == 1) != c.uneven) {
-			t.Fatalf("on the wire are %+v", sums)
+		if want := c.want(segments); sums.sumKinds != want {
+			t.Fatalf("on the wire are %+v, want %+v", sums, want)
 		}
 		return nil
 	}))
+}
+
+// want is what should be on the wire of an even super-frame and one that has
+// another byte.
+func (c *superCase) want(segments int) sumKinds {
+	switch {
+	case c.without:
+		return sumKinds{}
+	case !c.sums.mode.tunnels():
+		return sumKinds{finished: segments + segments + 1}
+	case c.bare:
+		return sumKinds{ofSegment: 1, zero: 1}
+	}
+	return sumKinds{ofSegment: 1, finished: segments + 1}
 }
 
 // superFrame is a frame of TCP with so much payload, of which only the

@@ -21,10 +21,15 @@ import (
 // Table is the flows of one network namespace, and the programs that carry
 // them. Any number of goroutines may use it at once.
 type Table struct {
+	// Uncut says why super-frames with a last segment that is shorter are the
+	// process's where each datagram is to have a checksum; "" if they are not.
+	Uncut string
+
 	sends, receives, slots, figures *ebpf.Map
 	send, receive                   *ebpf.Program
 	cookie                          uint64 // of the namespace
 	joiner                          joiner
+	cutter                          cutter
 
 	mu       sync.Mutex
 	closed   bool
@@ -41,7 +46,7 @@ const maxFlows = 8192
 // namespace. The error says what the system lacks.
 func Open() (*Table, error) {
 	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}}
-	for _, step := range []func() error{t.askCookie, t.makeMaps, t.load, t.openJoiner} {
+	for _, step := range []func() error{t.askCookie, t.makeMaps, t.openJoiner, t.load} {
 		if err := step(); err != nil {
 			t.Close()
 			return nil, err
@@ -102,7 +107,16 @@ func (t *Table) load() error {
 	return nil
 }
 
-func (t *Table) openJoiner() error { return t.joiner.open(t) }
+// openJoiner makes the devices that the programs give frames to.
+func (t *Table) openJoiner() error {
+	if err := t.joiner.open(t); err != nil {
+		return err
+	}
+	if err := t.cutter.open(&t.joiner); err != nil {
+		t.Uncut = err.Error()
+	}
+	return nil
+}
 
 func explain(what string, err error) error {
 	if errors.Is(err, os.ErrPermission) {
@@ -120,6 +134,7 @@ func (t *Table) Close() {
 	for _, l := range t.attached {
 		l.Close()
 	}
+	t.cutter.close()
 	t.joiner.close()
 	for _, p := range []*ebpf.Program{t.send, t.receive} {
 		if p != nil {

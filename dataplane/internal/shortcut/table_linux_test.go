@@ -4,6 +4,7 @@ package shortcut
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,9 @@ func TestClose(t *testing.T) {
 		check(t, addDummy(h, underIndex))
 		tab, err := Open()
 		check(t, err)
-		if got := fmt.Sprint(devices(h)); got != "[weft-rx0a weft-rx0b]" && got != "[weft-rx0b weft-rx0a]" {
-			t.Errorf("devices %s", got)
+		got := devices(h)
+		if slices.Sort(got); fmt.Sprint(got) != "[weft-rx0a weft-rx0b weft-rx0c]" || tab.Uncut != "" {
+			t.Errorf("devices %v, %q", got, tab.Uncut)
 		}
 		check(t, tab.ReceiveBy(underIndex))
 		if received(t) != 1 {
@@ -135,8 +137,24 @@ func TestKilled(t *testing.T) {
 		if _, err := h.Netlink().LinkByIndex(before); err != nil {
 			t.Errorf("the running one's: %v", err)
 		}
-		if got := devices(h); len(got) != 4 {
+		if got := devices(h); len(got) != 6 {
 			t.Errorf("devices %v", got)
+		}
+		return nil
+	})
+}
+
+// Where the device that cuts is not to be had, the rest is there all the same.
+func TestUncut(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "weft-rx0c"
+		check(t, h.Netlink().LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "other"}))
+		tab, err := Open()
+		check(t, err)
+		defer tab.Close()
+		if !strings.HasPrefix(tab.Uncut, "a device to cut super-frames: ") || tab.cutter != (cutter{}) || tab.joiner.in == 0 {
+			t.Errorf("%q, %+v", tab.Uncut, tab.cutter)
 		}
 		return nil
 	})

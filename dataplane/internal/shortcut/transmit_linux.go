@@ -20,7 +20,9 @@ const (
 	sendSumAt    = sendSegAt - 8    // u64, what the inner header adds to the UDP checksum
 	sendIDAt     = sendSumAt - 8    // u64, random
 	sendUnevenAt = sendIDAt - 8     // u64, not 0 if the segments are not all of one length
-	sendFigure   = sendUnevenAt - 8 // u32, the key of the figures
+	sendCutAt    = sendUnevenAt - 8 // u64, not 0 if it is to be cut for that
+	sendHopAt    = sendCutAt - 8    // u32, the key of the cutter's map
+	sendFigure   = sendHopAt - 8    // u32, the key of the figures
 	sendBuffer   = sendFigure - outerMax
 
 	etherLen = int16(encap.EtherHeaderLen)
@@ -39,6 +41,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	a.need(int32(etherLen) + 20 + udpMin)
 	a.clear(sendKeyAt, sendKeyLen)
 	a.clear(sendUnevenAt, 8)
+	a.clear(sendCutAt, 8)
 	a.load32(asm.R4, rSkb, skbIfIndex)
 	a.store(asm.RFP, sendKeyAt+sendKeyDevice, asm.R4, asm.Word)
 	a.copy32(sendKeyAt+sendKeyMAC, 0, 3)
@@ -56,8 +59,8 @@ func (t *Table) sendProgram() asm.Instructions {
 	a.load32(asm.R3, asm.RFP, sendInnerAt)
 	a.load32(asm.R4, rFlow, sendInner)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
-	sendSize(a)
-	sendHeader(a)
+	t.sendSize(a)
+	t.sendHeader(a)
 	t.sendOut(a)
 	a.leave(sendTimeAt)
 	return a.list
@@ -129,11 +132,7 @@ func (a *assembler) sendTOS() {
 }
 
 // sendSize finds out how long the frame's segments are, if it is a super-frame.
-//
-// The outer checksum in its headers is copied to all of them, so it can only be
-// right for segments of one length (see Send.sum). Where the last one is
-// shorter, they are sent without (RFC 7348 §5), if that may be.
-func sendSize(a *assembler) {
+func (t *Table) sendSize(a *assembler) {
 	a.load32(asm.R1, rSkb, skbLen)
 	a.load64(asm.R2, asm.RFP, sendLenAt)
 	a.add(asm.JNE.Reg(asm.R1, asm.R2, toWait)) // there is something behind the IP packet
@@ -160,9 +159,7 @@ func sendSize(a *assembler) {
 	a.add(asm.RSh.Imm(asm.R5, 4), asm.LSh.Imm(asm.R5, 2), asm.Add.Reg(asm.R5, rFirst)) // bytes of headers
 	a.add(asm.JGE.Reg(asm.R5, asm.R1, toWait))
 	a.add(asm.Sub.Reg(asm.R1, asm.R5), asm.Mod.Reg32(asm.R1, asm.R3), asm.JEq.Imm(asm.R1, 0, "even"))
-	a.load32(asm.R4, rFlow, sendFlags)
-	a.add(asm.And.Imm(asm.R4, flagUneven), asm.JEq.Imm(asm.R4, 0, toWait))
-	a.store(asm.RFP, sendUnevenAt, asm.R4, asm.DWord)
+	t.sendUneven(a)
 	a.here("even")
 	a.add(asm.Mov.Reg(asm.R1, asm.R5), asm.Add.Reg(asm.R1, asm.R3))
 
@@ -174,13 +171,35 @@ func sendSize(a *assembler) {
 		asm.JGT.Reg(asm.R1, asm.R2, toWait))
 }
 
+// sendUneven decides about a super-frame whose last segment is shorter. The outer
+// checksum in its headers is copied to all segments, so it can only be right for
+// those of one length (see Send.sum). They are sent without (RFC 7348 §5), if that
+// may be, and cut first otherwise.
+func (t *Table) sendUneven(a *assembler) {
+	a.load32(asm.R4, rFlow, sendFlags)
+	a.add(asm.And.Imm(asm.R4, flagUneven))
+	if t.cutter.in != 0 {
+		a.unless(asm.R4, 0, "without")
+		a.add(asm.Mov.Imm(asm.R4, 1))
+		a.store(asm.RFP, sendCutAt, asm.R4, asm.DWord)
+		a.add(asm.Ja.Label("even"))
+		a.here("without")
+	}
+	a.add(asm.JEq.Imm(asm.R4, 0, toWait))
+	a.store(asm.RFP, sendUnevenAt, asm.R4, asm.DWord)
+}
+
 // sendHeader has the headers on the stack, and goes to encap4 or encap6.
-func sendHeader(a *assembler) {
+func (t *Table) sendHeader(a *assembler) {
 	a.add(asm.FnGetPrandomU32.Call())
 	a.store(asm.RFP, sendIDAt, asm.R0, asm.DWord)
 	for i := int16(0); i < outerMax; i += 8 {
 		a.load64(asm.R4, rFlow, sendHeaders+i)
 		a.store(asm.RFP, sendBuffer+i, asm.R4, asm.DWord)
+	}
+	if t.cutter.in != 0 { // MAC addresses are filled in when the next hop's is known
+		a.add(asm.LoadImm(asm.R4, int64(t.cutter.mark), asm.DWord))
+		a.store(asm.RFP, sendBuffer, asm.R4, asm.DWord)
 	}
 	sendChecksum(a)
 	a.load32(asm.R3, asm.RFP, sendECNAt)
@@ -208,15 +227,20 @@ func sendChecksum(a *assembler) {
 	a.add(asm.JNE.Imm(rFirst, int32(etherLen)+20, "fold")) // IPv6: its header and the pseudo-header have the same length
 	a.add(asm.Sub.Reg(asm.R1, rFirst), asm.Xor.Imm(asm.R1, 0xffff), asm.Add.Reg(asm.R5, asm.R1))
 	a.here("fold")
-	a.fold(asm.R5, asm.R1)
-	a.add(asm.Xor.Imm(asm.R5, 0xffff))
-	a.unless(asm.R5, 0, "checksum")
-	a.add(asm.Mov.Imm(asm.R5, 0xffff)) // RFC 768: 0 is for none
-	a.here("checksum")
+	a.checksum("checksum")
 	a.load32(asm.R1, rFlow, sendFlags)
 	a.load64(asm.R2, asm.RFP, sendUnevenAt)
 	a.add(asm.And.Imm(asm.R1, flagNoCsum), asm.Or.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, "summed"), asm.Mov.Imm(asm.R5, 0))
 	a.here("summed")
+}
+
+// checksum turns the sum in R5 into a UDP checksum in network byte order.
+func (a *assembler) checksum(done string) {
+	a.fold(asm.R5, asm.R1)
+	a.add(asm.Xor.Imm(asm.R5, 0xffff))
+	a.unless(asm.R5, 0, done)
+	a.add(asm.Mov.Imm(asm.R5, 0xffff)) // RFC 768: 0 is for none
+	a.here(done)
 	a.swapped(asm.R5)
 }
 
@@ -291,12 +315,24 @@ func (t *Table) sendOut(a *assembler) {
 	a.here("out")
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
 	a.count(t.figures, 0, sendFigure, sendSizeAt, "counted")
-	a.load32(asm.R1, rFlow, flowIfIndex)
+	if t.cutter.in != 0 {
+		a.load64(asm.R1, asm.RFP, sendCutAt)
+		a.add(asm.JEq.Imm(asm.R1, 0, "uncut"))
+		t.cutter.cut(a)
+		a.here("uncut")
+	}
+	a.sendTo(rFlow, flowIfIndex, sendNextHop)
+}
+
+// sendTo ends the program with the packet given to a device and next hop that are
+// told at from.
+func (a *assembler) sendTo(from asm.Register, ifIndexAt int16, nextHopAt int32) {
+	a.load32(asm.R1, from, ifIndexAt)
 	a.add(asm.Mov.Imm(asm.R2, 0), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0))
-	a.load32(asm.R5, rFlow, sendNextHop)
+	a.load32(asm.R5, from, int16(nextHopAt))
 	// Without a next hop the kernel looks for a route, packet by packet.
 	a.add(asm.JEq.Imm(asm.R5, 0, "redirect"),
-		asm.Mov.Reg(asm.R2, rFlow), asm.Add.Imm(asm.R2, sendNextHop), asm.Mov.Imm(asm.R3, nextHopLen))
+		asm.Mov.Reg(asm.R2, from), asm.Add.Imm(asm.R2, nextHopAt), asm.Mov.Imm(asm.R3, nextHopLen))
 	a.here("redirect")
 	a.add(asm.FnRedirectNeigh.Call(), asm.Return())
 }
