@@ -39,17 +39,19 @@ type Weft struct {
 
 // Run runs one command to its end.
 func (w *Weft) Run(args ...string) (lab.Output, error) {
-	program, env := w.program()
+	program, env := w.Line()
 	return w.Host.Run(env, program, args...)
 }
 
 // Spawn starts one command and does not wait for its end.
 func (w *Weft) Spawn(args ...string) (*lab.Process, error) {
-	program, env := w.program()
+	program, env := w.Line()
 	return w.Host.Spawn(env, program, args...)
 }
 
-func (w *Weft) program() (path string, env []string) {
+// Line is the program that is run, and what its environment has beside this
+// program's.
+func (w *Weft) Line() (path string, env []string) {
 	if w.Program == "" {
 		return "/proc/self/exe", append(slices.Clone(w.Env), actAsWeft+"=1")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/weftnet/weft/internal/flannelnode"
 	"github.com/weftnet/weft/internal/lab"
 )
 
@@ -109,7 +110,7 @@ func TestCleanup(t *testing.T) {
 			t.Errorf("%s is left: %s", gone, n.routes())
 		}
 	}
-	if _, err := os.Stat(n.subnetFile()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(n.SubnetFile()); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if leases := w.leases(); len(leases) != 1 {
@@ -144,16 +145,17 @@ func TestAsFlanneld(t *testing.T) {
 	w.nodes[0].start()
 	w.configure(hostGW)
 	n := w.nodes[1]
-	program := filepath.Join(n.dir, "flanneld")
+	program := filepath.Join(n.Dir, "flanneld")
 	self, err := os.Executable()
 	check(t, err)
 	check(t, os.Symlink(self, program))
-	env := append(n.env(), "FLANNELD_ETCD_ENDPOINTS="+w.store, "FLANNELD_ETCD_PREFIX=/coreos.com/network", "FLANNELD_IFACE=eth0",
-		"FLANNELD_SUBNET_FILE="+n.subnetFile(), fmt.Sprint("FLANNELD_HEALTHZ_PORT=", healthPort))
-	n.agent, err = n.Spawn(env, program)
+	_, env := n.Weft.Line()
+	env = append(env, "FLANNELD_ETCD_ENDPOINTS="+w.store, "FLANNELD_ETCD_PREFIX=/coreos.com/network", "FLANNELD_IFACE=eth0",
+		"FLANNELD_SUBNET_FILE="+n.SubnetFile(), fmt.Sprint("FLANNELD_HEALTHZ_PORT=", flannelnode.HealthPort))
+	n.Agent, err = n.Spawn(env, program)
 	check(t, err)
 	n.ready()
-	if status, body := n.probe("/healthz"); status != http.StatusOK || body != "flanneld is running" {
+	if status, body := n.Probe("/healthz"); status != http.StatusOK || body != "flanneld is running" {
 		t.Error(status, body)
 	}
 	if _, leased := w.leases()[strings.ReplaceAll(n.file().Subnet.String(), "/", "-")]; !leased {
@@ -170,7 +172,7 @@ func TestFailures(t *testing.T) {
 	w.configure(hostGW)
 	n.ready()
 	n.signal(syscall.SIGTERM)
-	out, err := n.start("--public-ip=203.0.113.9").agent.Wait(soon)
+	out, err := n.start("--public-ip=203.0.113.9").Agent.Wait(soon)
 	check(t, err)
 	last := lastLine(out.Stderr)
 	if out.Status != 1 || !strings.HasPrefix(last, "weft: ") || strings.Count("\n"+out.Stderr, "\nweft: ") != 1 {

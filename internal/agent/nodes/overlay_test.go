@@ -314,7 +314,7 @@ func (n *node) checkClean(device string) {
 	if out := n.run("link", "show"); strings.Contains(out.Stdout, "flannel") {
 		n.t.Errorf("a link is left: %s", out.Stdout)
 	}
-	if _, err := os.Stat(n.subnetFile()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(n.SubnetFile()); !errors.Is(err, fs.ErrNotExist) {
 		n.t.Error("the subnet file is left:", err)
 	}
 }

@@ -62,7 +62,7 @@ func measureLeases(b *testing.B, datapath string, leases int) {
 	if err := pings.end(); err != nil {
 		b.Error(err)
 	}
-	b.ReportMetric(rss(b, n.agent.Pid()), "MB-agent")
+	b.ReportMetric(rss(b, n.Agent.Pid()), "MB-agent")
 	if datapath == "user" {
 		b.ReportMetric(rss(b, n.daemon()), "MB-daemon")
 	}
@@ -79,12 +79,8 @@ func (w *network) putLeases(from, count, address int) {
 		ops = append(ops, fmt.Sprintf(`{"requestPut":{"key":"%s","value":"%s"}}`,
 			base64.StdEncoding.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(value))))
 	}
-	resp, err := w.http.Post(w.store+"/v3/kv/txn", "application/json", strings.NewReader(`{"success":[`+strings.Join(ops, ",")+`]}`))
+	_, err := w.nodes[0].Post(w.store, "kv/txn", []byte(`{"success":[`+strings.Join(ops, ",")+`]}`))
 	check(w.t, err)
-	defer resp.Body.Close()
-	if resp.StatusCode != 200 {
-		w.t.Fatal(resp.Status)
-	}
 }
 
 func (o *overlay) countRoutes(n *node) int {
@@ -98,7 +94,7 @@ func (o *overlay) awaitRoutes(n *node, want int) {
 	o.t.Helper()
 	check(o.t, lab.Eventually(2*soon, func() error {
 		if got := o.countRoutes(n); got != want {
-			return fmt.Errorf("%d routes, want %d: %s", got, want, n.agent.Stderr())
+			return fmt.Errorf("%d routes, want %d: %s", got, want, n.Agent.Stderr())
 		}
 		return nil
 	}))
@@ -117,11 +113,11 @@ func rss(b *testing.B, pid int) float64 {
 // daemon is the process that carries the node's packets.
 func (n *node) daemon() int {
 	n.t.Helper()
-	locks, err := filepath.Glob(filepath.Join(n.dir, "weft", "*.lock"))
+	locks, err := filepath.Glob(filepath.Join(n.Dir, "weft", "*.lock"))
 	check(n.t, err)
 	for _, lock := range locks {
 		text, _ := os.ReadFile(lock)
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid != n.agent.Pid() {
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid != n.Agent.Pid() {
 			return pid
 		}
 	}

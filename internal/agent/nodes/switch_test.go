@@ -84,8 +84,8 @@ func (w *network) restart(config string) {
 	w.configure(config)
 	for i, n := range w.nodes {
 		eventually(w.t, func() error {
-			if !strings.Contains(n.agent.Stderr(), "the network config has changed: restart the agent") {
-				return errors.New(n.agent.Stderr())
+			if !strings.Contains(n.Agent.Stderr(), "the network config has changed: restart the agent") {
+				return errors.New(n.Agent.Stderr())
 			}
 			return nil
 		})
