@@ -67,7 +67,7 @@ func needDatapath(t *testing.T, datapath string) {
 }
 
 func TestVXLAN(t *testing.T) {
-	for _, c := range [][2]string{{"user", "user"}, {"user", "kernel"}, {"kernel", "user"}, {"auto", "user"}} {
+	for _, c := range [][2]string{{"user", "user"}, {"user", "kernel"}, {"kernel", "user"}, {"auto", "user"}, {"kernel", "kernel"}} {
 		t.Run(c[0]+"-"+c[1], func(t *testing.T) {
 			needDatapath(t, c[0])
 			needDatapath(t, c[1])
@@ -76,6 +76,7 @@ func TestVXLAN(t *testing.T) {
 				o.checkVXLAN(n, o.nodes[1-i])
 			}
 			o.reach()
+			o.walkThrough("flannel.1", o.inVXLAN)
 		})
 	}
 }
@@ -187,6 +188,7 @@ func TestUDP(t *testing.T) {
 		}
 	}
 	o.reach()
+	o.walkThrough("flannel0", o.inUDP)
 }
 
 // Agents that are killed take nothing with them, and the next ones find all
