@@ -1,0 +1,218 @@
+package nodes
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/google/gopacket/layers"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
+)
+
+// Hosts as dockerd leaves them, with a FORWARD that drops and a masquerade of its
+// own: containers reach each other through weft's and the kernel's device, by the
+// addresses that they have; what leaves the cluster has the host's (the log of
+// seed 002's nginx); a service's address in the underlay leads to a container of
+// the other host (seed 001); and rules that were flushed by hand come back.
+func TestDockerHosts(t *testing.T) {
+	lab.NeedNFTables(t)
+	for _, datapath := range []string{"user", "kernel"} {
+		t.Run(datapath, func(t *testing.T) {
+			needDatapath(t, datapath)
+			o := newDockerHosts(t, datapath)
+			o.reach()
+			o.seen(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0])
+			outside := o.nodes[2]
+			o.seen(o.containers[0], outside.Host, outside.addr, o.nodes[0].addr)
+			o.nodes[0].serve(service, o.addrs[1])
+			o.askService()
+			for _, n := range o.nodes[:2] {
+				n.flush("filter", "FORWARD")
+				n.flush("nat", "POSTROUTING")
+				n.dockerMasquerade()
+			}
+			o.reach()
+			eventually(t, func() error { return o.source(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0]) })
+		})
+	}
+}
+
+var service = netip.MustParseAddr("10.96.0.10")
+
+func newDockerHosts(t *testing.T, datapath string) *overlay {
+	t.Helper()
+	o := &overlay{network: newNetwork(t, 3)}
+	for i, n := range o.nodes[:2] {
+		n.dockerTables()
+		n.start("--ip-masq", "--iptables-resync=1", "--datapath="+datapath)
+		if i == 0 {
+			o.configure(overVXLAN)
+		}
+	}
+	for i, n := range o.nodes[:2] {
+		n.ready()
+		n.dockerMasquerade()
+		o.containers[i], o.addrs[i] = n.container()
+	}
+	return o
+}
+
+// nft changes a host's rules.
+func (n *node) nft(change func(*nftables.Conn)) {
+	n.t.Helper()
+	check(n.t, n.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		change(c)
+		return c.Flush()
+	}))
+}
+
+// dockerTables makes those of iptables over nf_tables, FORWARD dropping.
+func (n *node) dockerTables() {
+	n.t.Helper()
+	n.nft(func(c *nftables.Conn) {
+		drops := nftables.ChainPolicyDrop
+		c.AddChain(&nftables.Chain{
+			Name: "FORWARD", Table: c.AddTable(ipTable("filter")), Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drops,
+		})
+		nat := c.AddTable(ipTable("nat"))
+		for name, hook := range map[string]*nftables.ChainHook{"PREROUTING": nftables.ChainHookPrerouting, "POSTROUTING": nftables.ChainHookPostrouting} {
+			priority := nftables.ChainPriorityNATDest
+			if name == "POSTROUTING" {
+				priority = nftables.ChainPriorityNATSource
+			}
+			c.AddChain(&nftables.Chain{Name: name, Table: nat, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
+		}
+	})
+}
+
+func ipTable(name string) *nftables.Table {
+	return &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4}
+}
+
+func (n *node) appendRule(table, chain string, exprs ...expr.Any) {
+	n.t.Helper()
+	n.nft(func(c *nftables.Conn) {
+		c.AddRule(&nftables.Rule{Table: ipTable(table), Chain: &nftables.Chain{Name: chain, Table: ipTable(table)}, Exprs: exprs})
+	})
+}
+
+func (n *node) flush(table, chain string) {
+	n.t.Helper()
+	n.nft(func(c *nftables.Conn) { c.FlushChain(&nftables.Chain{Name: chain, Table: ipTable(table)}) })
+}
+
+// dockerMasquerade is -A POSTROUTING -s SUBNET ! -o docker0 -j MASQUERADE.
+func (n *node) dockerMasquerade() {
+	n.t.Helper()
+	subnet := n.file().Subnet
+	n.appendRule("nat", "POSTROUTING", append(address(12, subnet.Addr().AsSlice()[:subnet.Bits()/8]),
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: append([]byte("docker0"), make([]byte, 9)...)},
+		&expr.Masq{})...)
+}
+
+// serve is kube-proxy's -A PREROUTING -d SERVICE -j DNAT --to BACKEND.
+func (n *node) serve(service, backend netip.Addr) {
+	n.t.Helper()
+	n.appendRule("nat", "PREROUTING", append(address(16, service.AsSlice()),
+		&expr.Immediate{Register: 1, Data: backend.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nftables.TableFamilyIPv4), RegAddrMin: 1})...)
+}
+
+// address compares what is in the IP header from offset on.
+func address(offset uint32, want []byte) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(want))},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: want},
+	}
+}
+
+// seen wants the far end to see an address.
+func (o *overlay) seen(from, to *lab.Host, dst, want netip.Addr) {
+	o.t.Helper()
+	check(o.t, o.source(from, to, dst, want))
+}
+
+// source returns an error unless a ping comes from the address that is wanted.
+func (o *overlay) source(from, to *lab.Host, dst, want netip.Addr) error {
+	c, err := to.Capture("eth0")
+	if err != nil {
+		return err
+	}
+	defer c.Stop()
+	if err := from.Ping(dst, lab.PingOptions{Size: walkSize}).Lost(); err != nil {
+		return err
+	}
+	var ip *layers.IPv4
+	if _, err := c.Wait(soon, func(f lab.Frame) bool {
+		p := dissect.Packet(f)
+		ip, _ = p.NetworkLayer().(*layers.IPv4)
+		icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+		return ok && ip != nil && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest && len(icmp.Payload) == walkSize
+	}); err != nil {
+		return err
+	}
+	if ip.SrcIP.String() != want.String() {
+		return fmt.Errorf("%s sees %v, want %v", to.Name, ip.SrcIP, want)
+	}
+	return nil
+}
+
+// askService has the first container send bytes to the service, and wants them
+// to be answered with what they add up to.
+func (o *overlay) askService() {
+	o.t.Helper()
+	var listener net.Listener
+	check(o.t, o.containers[1].Do(func() (err error) {
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(o.addrs[1], 0).String())
+		return err
+	}))
+	defer listener.Close()
+	served := make(chan error, 1)
+	go func() { served <- answerSum(listener) }()
+	port := uint16(listener.Addr().(*net.TCPAddr).Port)
+	var conn net.Conn
+	check(o.t, o.containers[0].Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(service, port).String(), soon)
+		return err
+	}))
+	defer conn.Close()
+	sum := sha256.New()
+	_, err := io.CopyN(io.MultiWriter(conn, sum), rand.NewChaCha8([32]byte{}), 8<<20)
+	check(o.t, errors.Join(err, conn.(*net.TCPConn).CloseWrite()))
+	answer, err := io.ReadAll(conn)
+	check(o.t, errors.Join(err, <-served))
+	if !bytes.Equal(answer, sum.Sum(nil)) {
+		o.t.Errorf("the service answers %x, want %x", answer, sum.Sum(nil))
+	}
+}
+
+// answerSum takes one connection, and answers with the sum of what it got.
+func answerSum(l net.Listener) error {
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, conn); err != nil {
+		return err
+	}
+	_, err = conn.Write(sum.Sum(nil))
+	return err
+}
