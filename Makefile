@@ -6,8 +6,9 @@ LDFLAGS := -s -w -X github.com/weftnet/weft/internal/cli.version=$(VERSION)
 # Where the demo finds the program.
 export WEFT_BIN := $(CURDIR)/bin/weft
 
-# Packages are tested one after another, because what they time and transfer wants all cores; -p 1 slows compiling too, so that comes first.
-TEST_FLAGS := -count=1 -p 1 -timeout 20m
+# Two packages are tested at a time: most tests wait for the kernel, for namespaces above all, and the two together use two cores well. More
+# of them would only compete. That slows compiling too on larger machines, so it comes first.
+TEST_FLAGS := -count=1 -p 2 -timeout 20m
 RACE_DIRS  := encap routetable dataplane internal/control internal/daemon internal/cli
 RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 
