@@ -36,7 +36,7 @@ build: ## build bin/weft (the default)
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
 
 .PHONY: demo
-demo: build ## show two hosts, one with weft and one with the kernel's vxlan, and real traffic between them
+demo: build ## show two hosts, one with weft and one with the kernel's vxlan, real traffic between them, and a flannel network of three nodes
 	CGO_ENABLED=0 go build -trimpath -o bin/weft-demo ./internal/demo
 	bin/weft-demo
 

@@ -2,7 +2,8 @@
 
 // Command demo shows weft at its main job, with real traffic between real
 // hosts, which are network namespaces of its own: one end of a VXLAN link is
-// weft, the other the kernel's vxlan device. It leaves nothing behind.
+// weft, the other the kernel's vxlan device; then three nodes of a flannel
+// network. It leaves nothing behind.
 package main
 
 import (
@@ -28,8 +29,21 @@ func run() error {
 		for _, l := range lacks {
 			fmt.Fprintln(os.Stderr, "demo: this machine lacks", l)
 		}
+		if len(lacks) == 1 && lab.LackOfKernelVXLAN() != nil {
+			if err := showFlannel(); err != nil { // all members of which can be user
+				return err
+			}
+		}
 		return errors.New("it cannot be shown without what is named above")
 	}
+	if err := showLink(); err != nil {
+		return err
+	}
+	return showFlannel()
+}
+
+// showLink shows one VXLAN link between two hosts.
+func showLink() error {
 	s, err := setUp()
 	if err != nil {
 		return err
