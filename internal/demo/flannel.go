@@ -127,10 +127,7 @@ func (o *overlay) configure() error {
 	}
 	first := o.members[0]
 	client := first.client()
-	return lab.Eventually(limit, func() error {
-		if err := first.running(); err != nil {
-			return err
-		}
+	return first.await(func() error {
 		answer, err := client.Post(storeURL(first.addr.Addr())+"/v3/kv/put", "application/json", bytes.NewReader(body))
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -66,12 +67,21 @@ func (m *member) running() error {
 	}
 }
 
+// await waits for what the agent has to do, and not beyond the agent's end.
+func (m *member) await(cond func() error) error {
+	var ended error
+	err := lab.Eventually(limit, func() error {
+		if ended = m.running(); ended != nil {
+			return nil
+		}
+		return cond()
+	})
+	return errors.Join(ended, err)
+}
+
 func (m *member) ready() error {
 	client := m.client()
-	return lab.Eventually(limit, func() error {
-		if err := m.running(); err != nil {
-			return err
-		}
+	return m.await(func() error {
 		answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", healthPort))
 		if err != nil {
 			return err
