@@ -1,12 +1,14 @@
 package lantest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -16,6 +18,7 @@ import (
 	"github.com/weftnet/weft/internal/flannel/backend/vxlan"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/dissect"
 )
 
 // config002 is that of seed 002 with more words for the backend.
@@ -307,6 +310,7 @@ func TestGBP(t *testing.T) {
 		a := h1.agent(config002(words), vxlan.User, subnet(seed002, "21"))
 		b := h2.agent(config002(`"GBP": true`), vxlan.Kernel, subnet(seed002, "22"))
 		acquaint(t, a, b)
+		seen := lab.TestCapture(t, a.Host, "eth0")
 		check(t, b.Do(func() error {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
@@ -318,6 +322,11 @@ func TestGBP(t *testing.T) {
 			}
 			return unix.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: a.own.IPv4.Addr().As4()})
 		}))
+		_, err := seen.Wait(5*time.Second, func(f lab.Frame) bool {
+			sent := dissect.VXLANs([]lab.Frame{f}, 8472)
+			return len(sent) == 1 && bytes.Equal(sent[0].Header[:4], []byte{0x88, 0, 0, 7}) // G, and the mark as policy
+		})
+		check(t, err)
 		soon(t, func() error {
 			var stats []dataplane.Stats
 			out, err := a.weft.Must("stats", "-j")
