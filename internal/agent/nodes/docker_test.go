@@ -162,8 +162,7 @@ func (o *overlay) source(from, to *lab.Host, dst, want netip.Addr) error {
 	if _, err := c.Wait(soon, func(f lab.Frame) bool {
 		p := dissect.Packet(f)
 		ip, _ = p.NetworkLayer().(*layers.IPv4)
-		icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
-		return ok && ip != nil && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest && len(icmp.Payload) == walkSize
+		return isRequest(p, dst)
 	}); err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ func eventually(t testing.TB, cond func() error) {
 // store.
 type network struct {
 	t     testing.TB
+	wire  *lab.Switch
 	nodes []*node
 	store string // URL
 	http  *http.Client
@@ -61,12 +62,13 @@ type node struct {
 func newNetwork(t testing.TB, nodes int) *network {
 	t.Helper()
 	lab.NeedBridge(t)
-	w := &network{t: t}
 	wire, err := lab.NewSwitch()
 	check(t, err)
 	t.Cleanup(func() { _ = wire.Close() })
+	w := &network{t: t, wire: wire}
 	for i := range nodes {
-		w.nodes = append(w.nodes, newNode(t, w, wire, i))
+		addr := netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)})
+		w.nodes = append(w.nodes, newNode(t, w, wire, fmt.Sprintf("h%d", i+1), addr))
 	}
 	first := w.nodes[0]
 	w.store = "http://" + first.addr.String() + ":2379"
@@ -74,12 +76,12 @@ func newNetwork(t testing.TB, nodes int) *network {
 	return w
 }
 
-func newNode(t testing.TB, w *network, wire *lab.Switch, i int) *node {
+func newNode(t testing.TB, w *network, wire *lab.Switch, name string, addr netip.Addr) *node {
 	t.Helper()
-	own, err := flannelnode.New(lab.TestHost(t, fmt.Sprintf("h%d", i+1)))
+	own, err := flannelnode.New(lab.TestHost(t, name))
 	check(t, err)
 	t.Cleanup(func() { _ = own.End() })
-	n := &node{Node: own, t: t, net: w, addr: netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)})}
+	n := &node{Node: own, t: t, net: w, addr: addr}
 	check(t, wire.Plug(lab.Port{Host: n.Host, Addrs: []netip.Prefix{netip.PrefixFrom(n.addr, 24)}}))
 	return n
 }
