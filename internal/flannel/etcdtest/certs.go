@@ -42,9 +42,9 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue writes a certificate for 127.0.0.1, for servers and clients alike,
-// that is valid until then.
-func (a *Authority) Issue(name string, until time.Time) (certFile, keyFile string) {
+// Issue writes a certificate for 127.0.0.1 and other addresses, for servers and
+// clients alike, that is valid until then.
+func (a *Authority) Issue(name string, until time.Time, others ...net.IP) (certFile, keyFile string) {
 	a.t.Helper()
 	key := newKey(a.t)
 	der, err := x509.MarshalECPrivateKey(key)
@@ -58,7 +58,7 @@ func (a *Authority) Issue(name string, until time.Time) (certFile, keyFile strin
 		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses:  append(others, net.IPv4(127, 0, 0, 1)),
 	}, &key.PublicKey)
 	return certFile, a.write(name+"-key.pem", "EC PRIVATE KEY", der)
 }

@@ -21,7 +21,7 @@ type Server struct {
 
 	cfg  *embed.Config
 	etcd *embed.Etcd
-	wire wire
+	ways []*Way // that of Endpoint first
 }
 
 // Config is how a Server differs from one without TLS on a free port.
@@ -57,11 +57,12 @@ func Start(c Config) (*Server, error) {
 	cfg.ClientTLSInfo = transport.TLSInfo{
 		CertFile: c.CertFile, KeyFile: c.KeyFile, TrustedCAFile: c.ClientCAFile, ClientCertAuth: c.ClientCAFile != "",
 	}
-	s := &Server{cfg: cfg, wire: wire{addr: "127.0.0.1:0", server: client.Host}}
+	way := &Way{addr: "127.0.0.1:0", server: client.Host, listen: listenHere}
+	s := &Server{cfg: cfg, ways: []*Way{way}}
 	if err := s.Run(); err != nil {
 		return nil, err
 	}
-	s.Endpoint = client.Scheme + "://" + s.wire.addr
+	s.Endpoint = client.Scheme + "://" + way.addr
 	return s, nil
 }
 
@@ -81,7 +82,15 @@ func (s *Server) Run() error {
 	if err := s.RunCut(); err != nil {
 		return err
 	}
-	return s.wire.mend()
+	return s.Mend()
+}
+
+// Open lets clients in at another address, on which listen listens: in another
+// network namespace, say.
+func (s *Server) Open(addr string, listen func(addr string) (net.Listener, error)) (*Way, error) {
+	w := &Way{addr: addr, server: s.cfg.ListenClientUrls[0].Host, listen: listen}
+	s.ways = append(s.ways, w)
+	return w, w.Mend()
 }
 
 // RunCut starts a server that was stopped but lets clients through only at Mend.
@@ -103,7 +112,7 @@ func (s *Server) RunCut() error {
 // Stop ends the server, for its clients as if it were killed, and keeps its
 // data.
 func (s *Server) Stop() {
-	s.wire.cut()
+	s.Cut()
 	if s.etcd != nil {
 		s.etcd.Close()
 	}
@@ -112,10 +121,21 @@ func (s *Server) Stop() {
 
 // Cut ends all connections to the server, which goes on, and lets none through
 // until Mend.
-func (s *Server) Cut() { s.wire.cut() }
+func (s *Server) Cut() {
+	for _, w := range s.ways {
+		w.Cut()
+	}
+}
 
 // Mend undoes Cut.
-func (s *Server) Mend() error { return s.wire.mend() }
+func (s *Server) Mend() error {
+	for _, w := range s.ways {
+		if err := w.Mend(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Direct is an endpoint that Cut does not reach.
 func (s *Server) Direct() string { return s.cfg.ListenClientUrls[0].String() }

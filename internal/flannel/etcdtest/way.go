@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// wire is the way to a server. Cutting it does to clients what the death of
-// the server does; the server itself waits for them when it is told to stop.
-type wire struct {
+// Way is a way to a server. Cutting it does to clients what the death of the
+// server does; the server itself waits for them when it is told to stop.
+type Way struct {
 	addr, server string
+	listen       func(addr string) (net.Listener, error)
 	listener     net.Listener
 
 	mu    sync.Mutex
@@ -17,20 +18,25 @@ type wire struct {
 	using sync.WaitGroup
 }
 
-// mend lets clients through again, on the address that it had.
-func (w *wire) mend() error {
-	l, err := net.Listen("tcp", w.addr)
+func listenHere(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+
+// Mend lets clients through again, on the address that it had.
+func (w *Way) Mend() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ends != nil {
+		return nil
+	}
+	l, err := w.listen(w.addr)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.addr, w.listener, w.ends = l.Addr().String(), l, map[net.Conn]struct{}{}
 	w.using.Go(func() { w.accept(l) })
 	return nil
 }
 
-func (w *wire) accept(l net.Listener) {
+func (w *Way) accept(l net.Listener) {
 	for {
 		client, err := l.Accept()
 		if err != nil {
@@ -40,7 +46,7 @@ func (w *wire) accept(l net.Listener) {
 	}
 }
 
-func (w *wire) join(client net.Conn) {
+func (w *Way) join(client net.Conn) {
 	server, err := net.Dial("tcp", w.server)
 	if err != nil {
 		client.Close()
@@ -59,8 +65,8 @@ func carry(to, from net.Conn) {
 	from.Close()
 }
 
-// hold reports whether the wire is whole, and closes the ends if it is not.
-func (w *wire) hold(ends ...net.Conn) bool {
+// hold reports whether the way is whole, and closes the ends if it is not.
+func (w *Way) hold(ends ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range ends {
@@ -73,8 +79,8 @@ func (w *wire) hold(ends ...net.Conn) bool {
 	return w.ends != nil
 }
 
-// cut ends all connections and lets none through.
-func (w *wire) cut() {
+// Cut ends all connections and lets none through until Mend.
+func (w *Way) Cut() {
 	w.mu.Lock()
 	if w.ends != nil {
 		w.listener.Close()
