@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"errors"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/weftnet/weft/internal/flannel/lease"
@@ -21,10 +23,18 @@ type Follower struct {
 	Away      func(error)     // the store does not answer any more
 	Back      func()          // it answers again
 
-	// Grace is how long leases are kept that a store lacks which has lost all
-	// its data, until their nodes have put them there again. 0 is DefaultGrace.
+	// Moment is how long a lease is kept that has been deleted, until its node
+	// has put it there again or not. 0 is DefaultMoment.
+	Moment time.Duration
+
+	// Grace is the same for leases that a store lacks which has lost all its
+	// data. 0 is DefaultGrace.
 	Grace time.Duration
 }
+
+// DefaultMoment is many times what a node that follows its lease needs to put
+// it back, and little to those who want the addresses.
+const DefaultMoment = time.Second / 2
 
 // DefaultGrace is several times what a node needs to notice that the store is
 // back.
@@ -32,10 +42,8 @@ const DefaultGrace = 30 * time.Second
 
 // Follow keeps f informed until ctx ends, whose error it returns.
 func (r *Registry) Follow(ctx context.Context, f Follower) error {
-	w := &following{
-		Follower: f.complete(),
-		table:    table{registry: r, leases: map[string]lease.Lease{}, missing: map[string]struct{}{}},
-	}
+	w := &following{Follower: f.complete()}
+	w.table = table{registry: r, leases: map[string]lease.Lease{}, missing: map[string]time.Time{}, moment: w.Moment, grace: w.Grace}
 	for {
 		err := w.step(ctx)
 		switch {
@@ -64,6 +72,9 @@ func (f Follower) complete() Follower {
 	if f.Back == nil {
 		f.Back = func() {}
 	}
+	if f.Moment == 0 {
+		f.Moment = DefaultMoment
+	}
 	if f.Grace == 0 {
 		f.Grace = DefaultGrace
 	}
@@ -73,11 +84,14 @@ func (f Follower) complete() Follower {
 // following is one Follow.
 type following struct {
 	Follower
-	table   table
-	listed  bool      // the watch may go on from table.at
-	away    bool      // and the follower knows
-	forget  time.Time // when what is missing is given up
+	listed  bool // the watch may go on from table.at
+	away    bool // and the follower knows
 	backoff store.Backoff
+
+	mu       sync.Mutex // while there is a watch: its changes and the alarm come from two sides
+	table    table
+	watching bool
+	alarm    *time.Timer // for what is missing
 }
 
 // step lists the leases if it must, and watches them until something ends that.
@@ -92,19 +106,41 @@ func (w *following) step(ctx context.Context) error {
 		}
 	}
 	r := w.table.registry
-	if len(w.table.missing) == 0 {
-		return r.store.Watch(ctx, r.subnets, w.table.at, w.changed)
+	defer w.watch()()
+	return r.store.Watch(ctx, r.subnets, w.table.at, w.changed)
+}
+
+const never = math.MaxInt64
+
+// watch has what is missing forgotten in time until it is told to stop. While
+// the store is away nothing is.
+func (w *following) watch() (stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watching = true
+	w.alarm = time.AfterFunc(never, w.forget)
+	w.setAlarm()
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.watching = false
+		w.alarm.Stop()
 	}
-	// Not a deadline: etcd would hear of it and end the watch first.
-	within, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer time.AfterFunc(time.Until(w.forget), cancel).Stop()
-	err = r.store.Watch(within, r.subnets, w.table.at, w.changed)
-	if within.Err() != nil && ctx.Err() == nil {
+}
+
+func (w *following) setAlarm() {
+	if due, ok := w.table.due(); ok {
+		w.alarm.Reset(time.Until(due))
+	}
+}
+
+func (w *following) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watching {
 		w.tell(w.table.forget())
-		return nil
+		w.setAlarm()
 	}
-	return err
 }
 
 // sameStore reports whether the watch may go on where it broke off. A store
@@ -130,9 +166,6 @@ func (w *following) list(ctx context.Context) error {
 		w.Malformed(m)
 	}
 	events := w.table.reset(snap)
-	if len(w.table.missing) > 0 && !w.forget.After(time.Now()) {
-		w.forget = time.Now().Add(w.Grace)
-	}
 	w.listed = true
 	if first {
 		w.Take(events)
@@ -144,6 +177,8 @@ func (w *following) list(ctx context.Context) error {
 
 // changed takes what a watch hands on.
 func (w *following) changed(changes []store.Change, at int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.backoff.Reset()
 	if w.away {
 		w.away = false
@@ -151,6 +186,7 @@ func (w *following) changed(changes []store.Change, at int64) {
 	}
 	w.tell(w.table.apply(changes, w.Malformed))
 	w.table.at = at
+	w.setAlarm()
 }
 
 func (w *following) tell(events []Event) {

@@ -26,6 +26,12 @@ type follower struct {
 
 func follow(t *testing.T, r *Registry, grace time.Duration) *follower {
 	t.Helper()
+	return followWith(t, r, Follower{Moment: 20 * time.Millisecond, Grace: grace})
+}
+
+// followWith follows for a moment and a grace of the test's.
+func followWith(t *testing.T, r *Registry, times Follower) *follower {
+	t.Helper()
 	f := &follower{t: t, told: make(chan string, 10000), malformed: make(chan Malformed, 100), leases: map[string]lease.Lease{}}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -35,7 +41,8 @@ func follow(t *testing.T, r *Registry, grace time.Duration) *follower {
 			Malformed: func(m Malformed) { f.malformed <- m },
 			Away:      func(err error) { f.told <- "away" },
 			Back:      func() { f.told <- "back" },
-			Grace:     grace,
+			Moment:    times.Moment,
+			Grace:     times.Grace,
 		})
 	}()
 	t.Cleanup(func() {
@@ -113,6 +120,31 @@ func TestFollowExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		follow(t, r, 0).hears(t, "+10.3.1.0-24 1.2.3.1", "-10.3.1.0-24 1.2.3.1")
+	})
+}
+
+// A lease that is deleted and put back at once was never away. One that another
+// comes in the place of goes first.
+func TestFollowRevoked(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Registry) {
+		a := create(t, r, "10.3.1.0/24", "1.2.3.1")
+		b := create(t, r, "10.3.2.0/24", "1.2.3.2")
+		c := create(t, r, "10.3.3.0/24", "1.2.3.3")
+		d := create(t, r, "10.3.4.0/24", "1.2.3.4")
+		f := followWith(t, r, Follower{Moment: soon})
+		f.hears(t, "+10.3.1.0-24 1.2.3.1", "+10.3.2.0-24 1.2.3.2", "+10.3.3.0-24 1.2.3.3", "+10.3.4.0-24 1.2.3.4")
+		for _, l := range []lease.Lease{a, b, c, d} {
+			if err := r.Delete(within(t), l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		create(t, r, "10.3.1.0/24", "1.2.3.1")
+		create(t, r, "10.3.2.0/24", "1.2.3.9")
+		f.hears(t, "~10.3.2.0-24 1.2.3.9")
+		create(t, r, "10.3.3.128/25", "1.2.3.8")
+		f.hears(t, "-10.3.3.0-24 1.2.3.3", "+10.3.3.128-25 1.2.3.8")
+		create(t, r, "10.3.5.0/24", "1.2.3.4")
+		f.hears(t, "-10.3.4.0-24 1.2.3.4", "+10.3.5.0-24 1.2.3.4")
 	})
 }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/store"
@@ -30,7 +31,9 @@ type table struct {
 	registry *Registry
 	at       int64 // revision up to which it is told; 0 before the first list
 	leases   map[string]lease.Lease
-	missing  map[string]struct{} // absent from a store that came back without them
+	missing  map[string]time.Time // not in the store any more, and until when they are kept
+	moment   time.Duration        // how long each is
+	grace    time.Duration        // how long if the store has lost all
 }
 
 // apply turns changes of the store into events.
@@ -38,7 +41,7 @@ func (t *table) apply(changes []store.Change, malformed func(Malformed)) (events
 	for _, c := range changes {
 		name := t.registry.name(c.Pair)
 		if c.Deleted {
-			events = t.remove(events, name)
+			t.miss(name, t.moment)
 			continue
 		}
 		l, bad := t.registry.parse(c.Pair)
@@ -51,7 +54,17 @@ func (t *table) apply(changes []store.Change, malformed func(Malformed)) (events
 	return events
 }
 
+// miss keeps a lease that is gone for a while: a node whose lease somebody
+// revoked puts it there again, and its peers are to lose no packet for that.
+func (t *table) miss(name string, while time.Duration) {
+	_, known := t.leases[name]
+	if _, already := t.missing[name]; known && !already {
+		t.missing[name] = time.Now().Add(while)
+	}
+}
+
 func (t *table) set(events []Event, l lease.Lease) []Event {
+	events = t.replace(events, l)
 	old, known := t.leases[l.Name]
 	t.leases[l.Name] = l
 	delete(t.missing, l.Name)
@@ -60,6 +73,18 @@ func (t *table) set(events []Event, l lease.Lease) []Event {
 		events = append(events, Event{Kind: Added, Lease: l})
 	case !old.Same(l):
 		events = append(events, Event{Kind: Changed, Lease: l, Old: old})
+	}
+	return events
+}
+
+// replace removes what is missing and in the way of another lease: of the same
+// addresses or the same node.
+func (t *table) replace(events []Event, by lease.Lease) []Event {
+	for _, name := range slices.Sorted(maps.Keys(t.missing)) {
+		l := t.leases[name]
+		if name != by.Name && (l.Overlaps(by.Subnet) || l.PublicIP == by.PublicIP) {
+			events = t.remove(events, name)
+		}
 	}
 	return events
 }
@@ -75,10 +100,13 @@ func (t *table) remove(events []Event, name string) []Event {
 }
 
 // reset turns a snapshot into the events that lead to it. A lease whose value
-// has become malformed is still its node's, and stays as it was. What a store
-// that begins anew does not have is only noted as missing.
+// has become malformed is still its node's, and stays as it was. What is not
+// there is missing, for longer in a store that begins anew.
 func (t *table) reset(snap Snapshot) (events []Event) {
-	anew := t.anew(snap)
+	while := t.moment
+	if t.anew(snap) {
+		while = t.grace
+	}
 	present := map[string]struct{}{}
 	for _, m := range snap.Malformed {
 		present[m.Name] = struct{}{}
@@ -87,14 +115,9 @@ func (t *table) reset(snap Snapshot) (events []Event) {
 		present[l.Name] = struct{}{}
 		events = t.set(events, l)
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.leases)) {
-		if _, ok := present[name]; ok {
-			continue
-		}
-		if _, known := t.missing[name]; anew || known {
-			t.missing[name] = struct{}{}
-		} else {
-			events = t.remove(events, name)
+	for name := range t.leases {
+		if _, ok := present[name]; !ok {
+			t.miss(name, while)
 		}
 	}
 	t.at = snap.Revision
@@ -117,20 +140,33 @@ func (t *table) anew(snap Snapshot) bool {
 	return false
 }
 
-// newest returns the lease that changed last.
+// newest returns the lease that changed last, of those that should be there.
 func (t *table) newest() (last lease.Lease) {
-	for _, l := range t.leases {
-		if l.Revision > last.Revision {
+	for name, l := range t.leases {
+		if _, gone := t.missing[name]; !gone && l.Revision > last.Revision {
 			last = l
 		}
 	}
 	return last
 }
 
-// forget removes what is still missing.
+// forget removes what has been missing for long enough.
 func (t *table) forget() (events []Event) {
+	now := time.Now()
 	for _, name := range slices.Sorted(maps.Keys(t.missing)) {
-		events = t.remove(events, name)
+		if !t.missing[name].After(now) {
+			events = t.remove(events, name)
+		}
 	}
 	return events
+}
+
+// due is when something is to be forgotten, if anything is missing.
+func (t *table) due() (first time.Time, missing bool) {
+	for _, until := range t.missing {
+		if !missing || until.Before(first) {
+			first, missing = until, true
+		}
+	}
+	return first, missing
 }
