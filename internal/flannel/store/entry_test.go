@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,35 @@ func TestCertificateRenewed(t *testing.T) {
 		ca.Issue("client", tomorrow)
 		retry(t, func() error { _, err := s.Read(within(t), "/a"); return err })
 	})
+}
+
+// So is a file of other authorities.
+func TestAuthorityReplaced(t *testing.T) {
+	ca, other := etcdtest.NewAuthority(t), etcdtest.NewAuthority(t)
+	cfg := etcdtest.Config{}
+	cfg.CertFile, cfg.KeyFile = ca.Issue("server", time.Now().Add(time.Hour))
+	server := etcdtest.Test(t, cfg)
+	each(t, func(t *testing.T, open open) {
+		o := store.Options{Endpoints: []string{server.Endpoint}, CAFile: filepath.Join(t.TempDir(), "ca.pem"), Timeout: time.Second}
+		copyFile(t, other.File, o.CAFile)
+		s := opened(t, open, o)
+		if _, err := s.Read(within(t), "/a"); !store.Certificate(err) {
+			t.Fatal(err)
+		}
+		copyFile(t, ca.File, o.CAFile)
+		retry(t, func() error { _, err := s.Read(within(t), "/a"); return err })
+	})
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // With a user name but without etcd, opening does not fail, and what fails

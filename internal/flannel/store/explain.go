@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,22 +25,24 @@ func (o Options) Explain(ctx context.Context, err error) error {
 		Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true},
 		Timeout:   time.Second,
 	}
-	var said []string
+	u := &Unreachable{Err: err}
 	for _, endpoint := range o.Endpoints {
-		if trouble := o.ask(ctx, client, endpoint); trouble != "" {
-			said = append(said, endpoint+": "+trouble)
+		if err := o.ask(ctx, client, endpoint); err != nil {
+			u.Said = append(u.Said, endpoint+": "+o.reason(err))
+			u.Certificate = u.Certificate || ofCertificate(err)
 		}
 	}
-	if len(said) == 0 {
+	if len(u.Said) == 0 {
 		return fmt.Errorf("etcd is there but did not carry out a request, for want of a leader or of time: %w", err)
 	}
-	return &Unreachable{said, err}
+	return u
 }
 
 // Unreachable is a request that failed because of what some or all endpoints say.
 type Unreachable struct {
-	Said []string // a sentence for each endpoint that is in trouble
-	Err  error
+	Said        []string // a sentence for each endpoint that is in trouble
+	Certificate bool     // one of them is about a certificate, which somebody has to replace
+	Err         error
 }
 
 // Error names the endpoints.
@@ -48,18 +51,23 @@ func (u *Unreachable) Error() string { return "etcd does not answer: " + strings
 // Unwrap returns the error of the request.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
-// ask returns what is wrong with an endpoint, "" if it answers.
-func (o Options) ask(ctx context.Context, client *http.Client, endpoint string) string {
+// Certificate reports whether a request failed for a certificate.
+func Certificate(err error) bool {
+	var u *Unreachable
+	return errors.As(err, &u) && u.Certificate
+}
+
+// ask returns what is wrong with an endpoint, nil if it answers.
+func (o Options) ask(ctx context.Context, client *http.Client, endpoint string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(endpoint, "/")+"/version", nil)
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return o.reason(inner(err))
+		return inner(err)
 	}
-	defer resp.Body.Close()
-	return ""
+	return resp.Body.Close()
 }
 
 // inner leaves out the method and the URL, which the caller has named.
@@ -75,14 +83,13 @@ func (o Options) reason(err error) string {
 	var (
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
-		remote    *net.OpError
 	)
 	switch {
 	case errors.As(err, &authority):
-		return fmt.Sprintf("its certificate is signed by nobody in %s: %v", o.authoritiesName(), err)
+		return fmt.Sprintf("its certificate is signed by nobody in %s: %v%s", o.authoritiesName(), err, o.anotherAuthority())
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("its certificate has expired: %v", err)
-	case errors.As(err, &remote) && remote.Op == "remote error": // an alert of TLS, whose type is not exported
+	case alerted(err):
 		return o.refusedCertificate(err)
 	case errors.Is(err, io.EOF) && o.Secure():
 		return "it ends the connection, as one does that speaks http, not https"
@@ -92,11 +99,32 @@ func (o Options) reason(err error) string {
 	return err.Error()
 }
 
+// alerted reports whether the other side ended a handshake, by an alert of TLS,
+// whose type is not exported.
+func alerted(err error) bool {
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Op == "remote error"
+}
+
+// ofCertificate reports whether a connection failed for a certificate, of
+// either side.
+func ofCertificate(err error) bool {
+	var refused *tls.CertificateVerificationError
+	return errors.As(err, &refused) || alerted(err)
+}
+
 func (o Options) authoritiesName() string {
 	if o.CAFile == "" {
 		return "the system's list of authorities; --etcd-cafile names another"
 	}
 	return "--etcd-cafile " + o.CAFile
+}
+
+func (o Options) anotherAuthority() string {
+	if o.CAFile == "" {
+		return ""
+	}
+	return "; the authority of etcd's own certificates belongs there, and is taken without a restart"
 }
 
 // refusedCertificate says why an endpoint ends the handshake.
@@ -108,7 +136,7 @@ func (o Options) refusedCertificate(err error) string {
 		return fmt.Sprintf("it refuses the client certificate %s, which expired on %s: %v; a new one in its place is taken without a restart",
 			o.CertFile, until.UTC().Format("2006-01-02 15:04:05 MST"), err)
 	}
-	return fmt.Sprintf("it refuses the client certificate %s: %v", o.CertFile, err)
+	return fmt.Sprintf("it refuses the client certificate %s: %v; one of the authorities that etcd trusts has to sign it", o.CertFile, err)
 }
 
 func (o Options) expired() (until time.Time, expired bool) {

@@ -4,6 +4,8 @@
 package etcd2
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -28,16 +30,10 @@ func Open(opts store.Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	tls, err := opts.TLS()
-	if err != nil {
+	if _, err := opts.TLS(); err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: opts.Timeout, KeepAlive: 10 * time.Second}
-	transport := &http.Transport{
-		DialContext:         dialer.DialContext,
-		TLSClientConfig:     tls,
-		TLSHandshakeTimeout: opts.Timeout,
-	}
+	transport := &http.Transport{DialContext: dialer(opts).DialContext, DialTLSContext: dialTLS(opts)}
 	client, err := clientv2.New(clientv2.Config{
 		Endpoints:               opts.Endpoints,
 		Transport:               transport,
@@ -49,6 +45,25 @@ func Open(opts store.Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{opts: opts, transport: transport, keys: clientv2.NewKeysAPI(client)}, nil
+}
+
+func dialer(opts store.Options) *net.Dialer {
+	return &net.Dialer{Timeout: opts.Timeout, KeepAlive: 10 * time.Second}
+}
+
+// dialTLS reads the files of certificates and authorities for every connection,
+// so that any of them may be replaced without a restart.
+func dialTLS(opts store.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		cfg, err := opts.TLS()
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*opts.Timeout) // to connect, and to shake hands
+		defer cancel()
+		d := tls.Dialer{NetDialer: dialer(opts), Config: cfg}
+		return d.DialContext(ctx, network, addr)
+	}
 }
 
 // Close ends what connections are idle; requests end with their contexts.

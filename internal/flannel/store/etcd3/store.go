@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/weftnet/weft/internal/flannel/store"
 )
@@ -64,6 +65,10 @@ func (s *Store) connected() (*clientv3.Client, error) {
 
 func (s *Store) config() (clientv3.Config, error) {
 	tls, err := s.opts.TLS()
+	dial := []grpc.DialOption{grpc.WithConnectParams(reconnect(s.opts.Timeout))}
+	if tls != nil { // behind the client's own, which it counts more than
+		dial = append(dial, grpc.WithTransportCredentials(filed{credentials.NewTLS(tls), s.opts}))
+	}
 	return clientv3.Config{
 		Endpoints:   s.opts.Endpoints,
 		TLS:         tls,
@@ -75,7 +80,7 @@ func (s *Store) config() (clientv3.Config, error) {
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 5 * time.Second,
 		Logger:               zap.NewNop(),
-		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect(s.opts.Timeout))},
+		DialOptions:          dial,
 	}, err
 }
 
