@@ -31,7 +31,7 @@ func (r *Registry) FollowConfig(ctx context.Context, take func(*netconf.Config, 
 			return ctx.Err()
 		}
 		if !errors.Is(err, store.ErrGone) {
-			w.trouble("the store", err)
+			w.lost(err)
 		}
 		if err := w.backoff.Wait(ctx); err != nil {
 			return err
@@ -103,6 +103,20 @@ func (w *configFollowing) found(text []byte) {
 	}
 	w.told, w.text, w.said = true, string(text), ""
 	w.take(cfg, nil)
+}
+
+const (
+	ofStore       = "the store"
+	ofCertificate = "a certificate" // of the store's or for it; what else the store says is no news then
+)
+
+func (w *configFollowing) lost(err error) {
+	switch {
+	case store.Certificate(err):
+		w.trouble(ofCertificate, err)
+	case w.said != ofCertificate:
+		w.trouble(ofStore, err)
+	}
 }
 
 func (w *configFollowing) missing(ctx context.Context) {

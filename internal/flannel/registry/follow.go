@@ -20,7 +20,7 @@ type Follower struct {
 	Take func([]Event)
 
 	Malformed func(Malformed) // each time that such a key is seen
-	Away      func(error)     // the store does not answer any more
+	Away      func(error)     // the store does not answer any more, or, by now, for a certificate
 	Back      func()          // it answers again
 
 	// Moment is how long a lease is kept that has been deleted, until its node
@@ -85,7 +85,8 @@ func (f Follower) complete() Follower {
 type following struct {
 	Follower
 	listed  bool // the watch may go on from table.at
-	away    bool // and the follower knows
+	away    bool // and the follower knows,
+	refused bool // and also that it is for a certificate
 	backoff store.Backoff
 
 	mu       sync.Mutex // while there is a watch: its changes and the alarm come from two sides
@@ -181,7 +182,7 @@ func (w *following) changed(changes []store.Change, at int64) {
 	defer w.mu.Unlock()
 	w.backoff.Reset()
 	if w.away {
-		w.away = false
+		w.away, w.refused = false, false
 		w.Back()
 	}
 	w.tell(w.table.apply(changes, w.Malformed))
@@ -195,9 +196,12 @@ func (w *following) tell(events []Event) {
 	}
 }
 
+// lost tells of one outage once, and once more if a certificate turns out to be
+// in the way: that does not pass by itself.
 func (w *following) lost(err error) {
-	if !w.away {
-		w.away = true
+	refused := store.Certificate(err)
+	if !w.away || refused && !w.refused {
+		w.away, w.refused = true, refused
 		w.Away(err)
 	}
 }
