@@ -66,12 +66,15 @@ func (n *node) checkDual(backend string, peer *node) {
 			return err
 		}
 		routes, err := n.Netlink().RouteList(l, netlink.FAMILY_V6)
+		if err != nil {
+			return err
+		}
 		for _, r := range routes {
 			if r.Dst != nil && r.Dst.String() == peer.file().IPv6Subnet.Masked().String() && r.Gw.String() == via.String() {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s: no route to %v via %v dev %s among %v (%v)", n.Name, peer.file().IPv6Subnet, via, dev, routes, err)
+		return fmt.Errorf("%s: no route to %v via %v dev %s among %v", n.Name, peer.file().IPv6Subnet, via, dev, routes)
 	})
 }
 

@@ -40,14 +40,16 @@ func eventually(t testing.TB, cond func() error) {
 	check(t, lab.Eventually(soon, cond))
 }
 
-// network is some nodes on one wire, 10.4.7.0/24, of which the first runs the
-// store.
+// network is some nodes on one wire, 10.4.7.0/24. The first of them runs the
+// store unless it is elsewhere.
 type network struct {
-	t     testing.TB
-	wire  *lab.Switch
-	nodes []*node
-	store string // URL
-	http  *http.Client
+	t         testing.TB
+	wire      *lab.Switch
+	nodes     []*node
+	store     string // URL
+	http      *http.Client
+	post      func(path string, body []byte) ([]byte, error) // asks etcd's JSON gateway
+	elsewhere string                                         // URLs of a store beside the nodes, "" for none
 }
 
 // node is one with a place in the network.
@@ -61,19 +63,30 @@ type node struct {
 // newNetwork makes nodes h1 (10.4.7.21), h2 (10.4.7.22) and so on.
 func newNetwork(t testing.TB, nodes int) *network {
 	t.Helper()
+	w := &network{t: t, wire: newSwitch(t)}
+	w.addNodes(nodes)
+	first := w.nodes[0]
+	w.store = "http://" + first.addr.String() + ":2379"
+	w.http = first.HTTP()
+	w.post = func(path string, body []byte) ([]byte, error) { return first.Post(w.store, path, body) }
+	return w
+}
+
+func newSwitch(t testing.TB) *lab.Switch {
+	t.Helper()
 	lab.NeedBridge(t)
 	wire, err := lab.NewSwitch()
 	check(t, err)
 	t.Cleanup(func() { _ = wire.Close() })
-	w := &network{t: t, wire: wire}
-	for i := range nodes {
+	return wire
+}
+
+func (w *network) addNodes(count int) {
+	w.t.Helper()
+	for i := range count {
 		addr := netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)})
-		w.nodes = append(w.nodes, newNode(t, w, wire, fmt.Sprintf("h%d", i+1), addr))
+		w.nodes = append(w.nodes, newNode(w.t, w, w.wire, fmt.Sprintf("h%d", i+1), addr))
 	}
-	first := w.nodes[0]
-	w.store = "http://" + first.addr.String() + ":2379"
-	w.http = first.HTTP()
-	return w
 }
 
 func newNode(t testing.TB, w *network, wire *lab.Switch, name string, addr netip.Addr) *node {
@@ -88,6 +101,9 @@ func newNode(t testing.TB, w *network, wire *lab.Switch, name string, addr netip
 
 // storeFlag says where the node's store is.
 func (n *node) storeFlag() string {
+	if n.net.elsewhere != "" {
+		return "--etcd-endpoints=" + n.net.elsewhere
+	}
 	if n == n.net.nodes[0] {
 		return "--embedded-etcd=" + n.net.store
 	}
@@ -187,7 +203,7 @@ func (w *network) call(path string, body map[string]string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.nodes[0].Post(w.store, "kv/"+path, text)
+	return w.post("kv/"+path, text)
 }
 
 const prefix = flannelnode.Prefix
