@@ -86,8 +86,11 @@ func (s *Server) Run() error {
 }
 
 // Open lets clients in at another address, on which listen listens: in another
-// network namespace, say.
+// network namespace, say; nil for this one.
 func (s *Server) Open(addr string, listen func(addr string) (net.Listener, error)) (*Way, error) {
+	if listen == nil {
+		listen = listenHere
+	}
 	w := &Way{addr: addr, server: s.cfg.ListenClientUrls[0].Host, listen: listen}
 	s.ways = append(s.ways, w)
 	return w, w.Mend()
@@ -137,7 +140,8 @@ func (s *Server) Mend() error {
 	return nil
 }
 
-// Direct is an endpoint that Cut does not reach.
+// Direct is an endpoint that Cut does not reach. Nobody may hold connections to
+// it when the server is stopped: it waits for those that have not said anything.
 func (s *Server) Direct() string { return s.cfg.ListenClientUrls[0].String() }
 
 // Forget deletes the data of a stopped server.

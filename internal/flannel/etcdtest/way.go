@@ -20,6 +20,9 @@ type Way struct {
 
 func listenHere(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 
+// Addr is where clients come in.
+func (w *Way) Addr() string { return w.addr }
+
 // Mend lets clients through again, on the address that it had.
 func (w *Way) Mend() error {
 	w.mu.Lock()

@@ -327,14 +327,18 @@ func TestFollowByAnotherEndpoint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := etcdtest.Test(t, etcdtest.Config{})
 			far := opened(t, s.Direct(), "/n", api)
-			r, err := Open(Options{Options: store.Options{Endpoints: []string{s.Endpoint, s.Direct()}}, Prefix: "/n", API: api})
+			first, err := s.Open("127.0.0.1:0", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := Open(Options{Options: store.Options{Endpoints: []string{"http://" + first.Addr(), s.Endpoint}}, Prefix: "/n", API: api})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer r.Close()
 			f := follow(t, r, 0)
 			f.hears(t, "nothing")
-			s.Cut()
+			first.Cut()
 			create(t, far, "10.3.1.0/24", "1.2.3.1")
 			for line := ""; line != "+10.3.1.0-24 1.2.3.1"; {
 				select {
