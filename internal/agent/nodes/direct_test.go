@@ -15,11 +15,13 @@ import (
 // Nodes on one wire reach each other's containers without a tunnel, by host-gw and
 // by vxlan with DirectRouting; one behind a router is reached through it.
 func TestDirect(t *testing.T) {
+	t.Parallel()
 	for name, config := range map[string]string{
 		"host-gw":       `{"Network":"172.7.0.0/16","Backend":{"Type":"host-gw"}}`,
 		"DirectRouting": `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newNetwork(t, 2)
 			tunnels := name == "DirectRouting"
 			if tunnels {

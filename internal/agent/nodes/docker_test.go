@@ -25,9 +25,11 @@ import (
 // seed 002's nginx); a service's address in the underlay leads to a container of
 // the other host (seed 001); and rules that were flushed by hand come back.
 func TestDockerHosts(t *testing.T) {
+	t.Parallel()
 	lab.NeedNFTables(t)
 	for _, datapath := range []string{"user", "kernel"} {
 		t.Run(datapath, func(t *testing.T) {
+			t.Parallel()
 			needDatapath(t, datapath)
 			o := newDockerHosts(t, datapath)
 			o.reach()

@@ -14,11 +14,13 @@ import (
 // Both families: a lease with both, a second device or routes of their own, and
 // containers that reach each other over both.
 func TestDualStack(t *testing.T) {
+	t.Parallel()
 	const words = `{"Network":"172.7.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:172:7::/48","Backend":{"Type":"%s"}}`
 	for _, c := range []struct{ backend, from, to string }{
 		{"vxlan", "user", "user"}, {"vxlan", "user", "kernel"}, {"host-gw", "auto", "auto"},
 	} {
 		t.Run(c.backend+"/"+c.from+"-"+c.to, func(t *testing.T) {
+			t.Parallel()
 			needDatapath(t, c.to)
 			w := newNetwork(t, 2)
 			for i, n := range w.nodes {

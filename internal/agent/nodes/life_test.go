@@ -51,6 +51,7 @@ func pings(t *testing.T, w *network) (from *lab.Host, to netip.Addr) {
 }
 
 func TestHostGW(t *testing.T) {
+	t.Parallel()
 	w := pair(t)
 	for i, n := range w.nodes {
 		peer := w.nodes[1-i]
@@ -62,6 +63,7 @@ func TestHostGW(t *testing.T) {
 // Whichever signal ends an agent, it does so without an error and leaves all
 // there is; the next one goes on with it.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	w := pair(t)
 	n, peer := w.nodes[1], w.nodes[0]
 	subnet, route := n.file().Subnet, fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet, peer.addr)
@@ -89,6 +91,7 @@ func TestSignals(t *testing.T) {
 }
 
 func TestCleanup(t *testing.T) {
+	t.Parallel()
 	w := pair(t, "--ip-blackhole-route", "--iptables-resync=1")
 	n, peer := w.nodes[1], w.nodes[0]
 	own := n.file().Subnet
@@ -129,6 +132,7 @@ func TestCleanup(t *testing.T) {
 
 // Nothing of the node's traffic needs the agents or the store.
 func TestTrafficWithoutAgents(t *testing.T) {
+	t.Parallel()
 	w := pair(t)
 	from, to := pings(t, w)
 	for _, n := range w.nodes {
@@ -141,6 +145,7 @@ func TestTrafficWithoutAgents(t *testing.T) {
 
 // Under flanneld's name, with what seed 003's file in /etc/sysconfig sets.
 func TestAsFlanneld(t *testing.T) {
+	t.Parallel()
 	w := newNetwork(t, 2)
 	w.nodes[0].start()
 	w.configure(hostGW)
@@ -166,6 +171,7 @@ func TestAsFlanneld(t *testing.T) {
 // What cannot be is said in one sentence of weft's, with what was found and
 // what to do.
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	w := newNetwork(t, 1)
 	n := w.nodes[0]
 	n.start("--iface=wg0") // behind --iface=eth0, which counts
@@ -192,6 +198,7 @@ func lastLine(text string) string {
 
 // A network in etcd's older interface, as `etcdctl mk` and `set` make it.
 func TestOlderAPI(t *testing.T) {
+	t.Parallel()
 	w := newNetwork(t, 2)
 	for _, n := range w.nodes {
 		n.start("--etcd-api=2", "--etcd-prefix=/atomic.io/network")
@@ -230,6 +237,7 @@ func TestOlderAPI(t *testing.T) {
 // The rules are put back when they are flushed, outlive the agent, and go with
 // the clean-up.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	w := newNetwork(t, 1)
 	n := w.nodes[0]
 	n.start("--ip-masq", "--iptables-resync=1")

@@ -22,6 +22,7 @@ const envTransfer = "WEFT_TRANSFER_MIB"
 // which none of weft runs: the kernel's device is programmed there, and the lease
 // written, as flannel does it. Each container reaches each.
 func TestMixed(t *testing.T) {
+	t.Parallel()
 	lab.NeedKernelVXLAN(t)
 	w := newNetwork(t, 3)
 	w.nodes[0].start("--datapath=user")
@@ -36,6 +37,7 @@ func TestMixed(t *testing.T) {
 
 // Nodes of the udp backend, of which there may be more than two.
 func TestMeshUDP(t *testing.T) {
+	t.Parallel()
 	w := newNetwork(t, 3)
 	for i, n := range w.nodes {
 		n.start()

@@ -67,8 +67,10 @@ func needDatapath(t *testing.T, datapath string) {
 }
 
 func TestVXLAN(t *testing.T) {
+	t.Parallel()
 	for _, c := range [][2]string{{"user", "user"}, {"user", "kernel"}, {"kernel", "user"}, {"auto", "user"}, {"kernel", "kernel"}} {
 		t.Run(c[0]+"-"+c[1], func(t *testing.T) {
+			t.Parallel()
 			needDatapath(t, c[0])
 			needDatapath(t, c[1])
 			o := newOverlay(t, overVXLAN, c[0], c[1])
@@ -162,6 +164,7 @@ func (o *overlay) vtepMAC(n *node) string {
 // daemon has a route to each peer, and a lease that says nothing but where the
 // node is.
 func TestUDP(t *testing.T) {
+	t.Parallel()
 	o := newOverlay(t, overUDP, "user", "user")
 	for i, n := range o.nodes {
 		check(t, n.has("10.1.0.0/16 via <nil> dev flannel0 type 1\n"))
@@ -276,8 +279,10 @@ func (p *pinging) end() error {
 // What a node made is gone after the clean-up, also the daemon's link; what the
 // other one made is not.
 func TestOverlayCleanup(t *testing.T) {
+	t.Parallel()
 	for name, config := range map[string]string{"flannel.1": overVXLAN, "flannel0": overUDP} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := newOverlay(t, config, "user", "user")
 			o.reach()
 			n := o.nodes[1]

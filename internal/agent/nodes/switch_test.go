@@ -31,6 +31,7 @@ var (
 // A config of another kind is told of at once and followed from the next start,
 // which takes back what the former kind needed. The subnets stay.
 func TestConfigSwitched(t *testing.T) {
+	t.Parallel()
 	w := pair(t)
 	from, to := pings(t, w)
 	was := kindHostGW
@@ -107,6 +108,7 @@ func (w *network) restart(config string) {
 // With another network nothing of the former one is left, where the device or
 // the kind of routes is the same too.
 func TestNetworkMoved(t *testing.T) {
+	t.Parallel()
 	w := pair(t)
 	was := "172.7."
 	w.await(kindHostGW)
