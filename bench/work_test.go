@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -59,6 +60,33 @@ func BenchmarkCrowded(b *testing.B) {
 	}
 }
 
+// BenchmarkContainers measures what containers on two nodes have of the network
+// that weft's agents give them, against what they have with the kernel's vxlan
+// below it (x_kernel), and against that device alone, from host to host (x_link).
+// The nodes of a mode stay while its paths are measured.
+func BenchmarkContainers(b *testing.B) {
+	lab.NeedTUN(b)
+	lab.NeedBridge(b)
+	for _, mode := range benchmark.Modes() {
+		bed, err := benchmark.NewBed(mode)
+		check(b, err)
+		b.Cleanup(func() { check(b, bed.Close()) })
+		for _, path := range benchmark.Overlays() {
+			for _, work := range benchmark.Works() {
+				if !slices.Contains(ofContainers, work.Name()) {
+					continue
+				}
+				b.Run("mode="+mode.Name+"/path="+path.Name+"/"+work.Name(), func(b *testing.B) {
+					compareOn(b, bed, benchmark.OverlayReferences(), path, work)
+				})
+			}
+		}
+	}
+}
+
+// ofContainers are the works that containers are measured with.
+var ofContainers = []string{"TCP/streams=1", "UDPOverload/size=64", "RoundTrip/size=64"}
+
 // compare lays the path beside its references, and takes all away at the end.
 func compare(b *testing.B, mode benchmark.Mode, path benchmark.Path, work benchmark.Work) {
 	compareWith(b, mode, benchmark.References(), path, work)
@@ -68,6 +96,11 @@ func compareWith(b *testing.B, mode benchmark.Mode, with []benchmark.Path, path 
 	bed, err := benchmark.NewBed(mode)
 	check(b, err)
 	defer func() { check(b, bed.Close()) }()
+	compareOn(b, bed, with, path, work)
+}
+
+// compareOn lays what is not there yet.
+func compareOn(b *testing.B, bed *benchmark.Bed, with []benchmark.Path, path benchmark.Path, work benchmark.Work) {
 	var references []*benchmark.Way
 	for _, r := range with {
 		references = append(references, lay(b, bed, r))

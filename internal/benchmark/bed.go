@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/weftnet/weft/internal/flannelnode"
 	"github.com/weftnet/weft/internal/lab"
 )
 
 // Bed is two hosts on one wire, and the ways laid between them.
 type Bed struct {
+	mode  Mode
 	a, b  *lab.Host
-	hosts []*lab.Host // to be closed
+	hosts []*lab.Host         // to be closed
+	nodes []*flannelnode.Node // to be ended before
 	ways  []*Way
 }
 
@@ -32,25 +35,22 @@ type End struct {
 
 // NewBed lays the wire.
 func NewBed(m Mode) (*Bed, error) {
-	b := &Bed{}
-	err := b.build(m)
+	b := &Bed{mode: m}
+	err := b.build()
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
-func (b *Bed) build(m Mode) (err error) {
+func (b *Bed) build() (err error) {
 	if b.a, err = b.newHost("a"); err != nil {
 		return err
 	}
 	if b.b, err = b.newHost("b"); err != nil {
 		return err
 	}
-	if err := lab.Pair(b.a, b.b); err != nil {
-		return err
-	}
-	return errors.Join(m.apply(b.a, "eth0"), m.apply(b.b, "eth0"))
+	return b.wire(b.a, b.b)
 }
 
 // newHost makes a host that is closed with the bed.
@@ -109,17 +109,20 @@ func (b *Bed) layEnds(number byte, add func(*lab.Host, *lab.VXLAN, netip.Prefix)
 	return from, to, err
 }
 
-// Close takes everything away: weft's links first, so that its daemons end by
-// themselves.
+// Close takes everything away: agents, and weft's links, first, so that its
+// daemons end by themselves.
 func (b *Bed) Close() error {
+	var errs []error
+	for _, n := range b.nodes {
+		errs = append(errs, n.End())
+	}
 	for _, w := range b.ways {
 		for _, e := range []End{w.From, w.To} {
 			if e.link != nil {
-				_ = e.Host.Delete(e.link.name) // it may not have come to that
+				_ = e.link.weft.Host.Delete(e.link.name) // it may not have come to that, or be gone
 			}
 		}
 	}
-	var errs []error
 	for _, h := range b.hosts {
 		errs = append(errs, h.Close())
 	}

@@ -23,6 +23,8 @@ type Path struct {
 	lay        func(b *Bed, p *Path, number byte) (from, to End, err error)
 	crowd      func(l *weftLink, v *lab.VXLAN) error // fills a link of weft's that is there, or its port
 	words, env []string                              // of weft's command line and daemon
+
+	network, device string // of agents: the backend's type, and weft's device if it has one
 }
 
 // Paths are the paths that are measured. A new one is a row here, with the
