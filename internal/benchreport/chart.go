@@ -24,36 +24,65 @@ const (
 // Ratios above the top of the scale are cut off, and their figure stands there.
 const top = 2.0
 
-// colours of the bars, by path; other paths have none.
-var colours = []struct{ path, colour string }{
-	{"weft", "#1f5fa8"},
-	{"weft-default-buffer", "#7fb0e0"},
-	{"weft-portable", "#b9bec6"},
+// colour of a path's bars.
+type colour struct{ path, colour string }
+
+// section is some panels, one for each mode, with bars of the same paths; others
+// have none.
+type section struct {
+	title   string
+	file    *result.File
+	to      map[string]string // what ratios are to, by their unit
+	colours []colour
 }
 
-// chart draws a panel for each mode: in each a group of bars for each row that
-// has a ratio, first those of which more is better, then those of which less
-// is. Whoever wants the chart in another way draws it from the results.
+// sections are those that there are results for.
+func sections(f *result.File) []section {
+	all := []section{{"", f.Without(containers, crowded), referenceNames, []colour{
+		{"weft", "#1f5fa8"},
+		{"weft-default-buffer", "#7fb0e0"},
+		{"weft-portable", "#b9bec6"},
+	}}}
+	if through := f.Of(containers); len(through.Results) > 0 {
+		all = append(all, section{"container to container through agents, ", through, overlayReferenceNames, []colour{
+			{"agents-vxlan-user", "#1f5fa8"},
+			{"agents-udp", "#7fb0e0"},
+			{"agents-host-gw", "#b9bec6"},
+		}})
+	}
+	return all
+}
+
+// chart draws a panel for each mode of each section: in each a group of bars for
+// each row that has a ratio, first those of which more is better, then those of
+// which less is. Whoever wants the chart in another way draws it from the results.
 func chart(f *result.File) string {
-	modes := f.Modes()
 	var b strings.Builder
-	height := keyHeight + len(modes)*panelHeight
+	all, height := sections(f), 0
+	for _, s := range all {
+		height += keyHeight + len(s.file.Modes())*panelHeight
+	}
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#222">`+"\n", width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, height)
-	drawKey(&b)
-	for i, mode := range modes {
-		drawPanel(&b, f, mode, keyHeight+i*panelHeight)
+	y := 0
+	for _, s := range all {
+		s.drawKey(&b, y)
+		y += keyHeight
+		for _, mode := range s.file.Modes() {
+			s.drawPanel(&b, mode, y)
+			y += panelHeight
+		}
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
 // drawKey says whose the bars are.
-func drawKey(b *strings.Builder) {
+func (s *section) drawKey(b *strings.Builder, y int) {
 	x := left
-	for _, c := range colours {
-		fmt.Fprintf(b, `<rect x="%d" y="8" width="12" height="12" fill="%s"/>`, x, c.colour)
-		fmt.Fprintf(b, `<text x="%d" y="18">%s</text>`+"\n", x+17, result.Title(c.path))
+	for _, c := range s.colours {
+		fmt.Fprintf(b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/>`, x, y+8, c.colour)
+		fmt.Fprintf(b, `<text x="%d" y="%d">%s</text>`+"\n", x+17, y+18, result.Title(c.path))
 		x += 160
 	}
 }
@@ -61,20 +90,25 @@ func drawKey(b *strings.Builder) {
 // panel is where a mode is drawn.
 type panel struct {
 	*strings.Builder
+	*section
 	base float64 // y of 0
 	x    int     // where the next group begins
 	unit string  // of the ratios
 }
 
-func drawPanel(b *strings.Builder, f *result.File, mode string, y int) {
-	p := &panel{Builder: b, base: float64(y + titleHeight + plotHeight), x: left + groupGap, unit: ratioUnit(f)}
-	fmt.Fprintf(b, `<text x="%d" y="%d" font-size="13" font-weight="bold">%s: ratio to %s</text>`+"\n", left, y+14, heading(mode), referenceNames[p.unit])
+func (s *section) drawPanel(b *strings.Builder, mode string, y int) {
+	p := &panel{Builder: b, section: s, base: float64(y + titleHeight + plotHeight), x: left + groupGap, unit: ratioUnit(s.file)}
+	title := heading(mode)
+	if s.title != "" {
+		title = s.title + strings.ToLower(title)
+	}
+	fmt.Fprintf(b, `<text x="%d" y="%d" font-size="13" font-weight="bold">%s: ratio to %s</text>`+"\n", left, y+14, title, s.to[p.unit])
 	p.drawScale()
 	for _, more := range []bool{true, false} {
 		from := p.x
 		for _, row := range result.Rows() {
-			if row.Short != "" && row.Better == more {
-				p.drawGroup(f, row, mode)
+			if row.Short != "" && row.Better == more && s.file.Measured(row) {
+				p.drawGroup(row, mode)
 			}
 		}
 		note := "less is better"
@@ -87,6 +121,9 @@ func drawPanel(b *strings.Builder, f *result.File, mode string, y int) {
 }
 
 var referenceNames = map[string]string{"x_kernel": "the kernel's vxlan device", "x_veth": "the plain wire", "x_portable": "weft without offloads"}
+
+// overlayReferenceNames are the same containers otherwise.
+var overlayReferenceNames = map[string]string{"x_kernel": "the kernel's vxlan below the same containers", "x_host-gw": "the same containers without a tunnel"}
 
 // ratioUnit is the first that any result has.
 func ratioUnit(f *result.File) string {
@@ -112,9 +149,9 @@ func (p *panel) drawScale() {
 	}
 }
 
-func (p *panel) drawGroup(f *result.File, row result.Row, mode string) {
-	for i, c := range colours {
-		r, _ := f.Find(row, mode, c.path)
+func (p *panel) drawGroup(row result.Row, mode string) {
+	for i, c := range p.colours {
+		r, _ := p.file.Find(row, mode, c.path)
 		v, ok := r.Values[p.unit+row.Compared]
 		if !ok || math.IsNaN(v) {
 			continue
@@ -124,9 +161,9 @@ func (p *panel) drawGroup(f *result.File, row result.Row, mode string) {
 		p.text(x+barWidth/2-1, p.y(v)-3, "middle", "#222", shortRatio(v))
 	}
 	for i, line := range strings.Split(row.Short, "\n") {
-		p.text(p.x+barWidth*len(colours)/2, p.base+15+float64(13*i), "middle", "#222", line)
+		p.text(p.x+barWidth*len(p.colours)/2, p.base+15+float64(13*i), "middle", "#222", line)
 	}
-	p.x += barWidth*len(colours) + groupGap
+	p.x += barWidth*len(p.colours) + groupGap
 }
 
 // shortRatio fits above a bar.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,14 +43,37 @@ func TestResultsAreWhole(t *testing.T) {
 			t.Errorf("%s has no %q", results, key)
 		}
 	}
-	for _, mode := range []string{"offloads-on", "wire-like"} {
+	for _, mode := range modes {
 		for _, path := range []string{"veth", "kernel", "weft", "weft-default-buffer", "weft-portable"} {
-			for _, row := range result.Rows() {
-				r, ok := f.Find(row, mode, path)
-				if _, has := r.Values[row.Unit]; !ok || !has && row.Unit != "pkt/syscall" {
-					t.Errorf("%s has no %s of %s, %s", results, row.Title, path, mode)
-				}
-			}
+			wholeRows(t, f.Without(containers, crowded), mode, path, result.Rows())
+		}
+		if f.Setting("weft") == beforeContainers {
+			continue
+		}
+		for _, path := range overlays {
+			wholeRows(t, f.Of(containers), mode, path, slices.DeleteFunc(result.Rows(), func(row result.Row) bool { return !f.Of(containers).Measured(row) }))
+		}
+	}
+}
+
+// beforeContainers is the version whose results are the last without any of
+// containers; to be taken out with them.
+const beforeContainers = "8dc62cc"
+
+var (
+	modes    = []string{"offloads-on", "wire-like"}
+	overlays = []string{"agents-vxlan-user", "agents-vxlan-kernel", "agents-udp", "agents-host-gw"}
+)
+
+func wholeRows(t *testing.T, f *result.File, mode, path string, rows []result.Row) {
+	t.Helper()
+	if len(rows) == 0 {
+		t.Errorf("%s has nothing of %s, %s", results, path, mode)
+	}
+	for _, row := range rows {
+		r, ok := f.Find(row, mode, path)
+		if _, has := r.Values[row.Unit]; !ok || !has && row.Unit != "pkt/syscall" {
+			t.Errorf("%s has no %s of %s, %s", results, row.Title, path, mode)
 		}
 	}
 }
@@ -58,16 +82,7 @@ func TestResultsAreWhole(t *testing.T) {
 func TestChart(t *testing.T) {
 	f := file(t)
 	svg := chart(f)
-	d := xml.NewDecoder(strings.NewReader(svg))
-	for {
-		_, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	wellFormed(t, svg)
 	for _, mode := range f.Modes() {
 		for _, row := range result.Rows() {
 			r, _ := f.Find(row, mode, "weft")
@@ -80,6 +95,58 @@ func TestChart(t *testing.T) {
 		t.Errorf("%d panels, want %d", n, want)
 	}
 }
+
+func wellFormed(t *testing.T, svg string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(svg))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Containers have tables and panels of their own, and links among many a table,
+// beside the ones that there are without them.
+func TestContainers(t *testing.T) {
+	lines := "BenchmarkTCP/mode=wire-like/path=weft/streams=1-2 1 10.5 Gbit/s 0.71 x_kernel\n"
+	for i, path := range overlays {
+		lines += fmt.Sprintf("BenchmarkContainers/mode=wire-like/path=%s/TCP/streams=1-2 1 %d Gbit/s 0.3%d x_kernel 0.2%d x_link\n", path, 20+i, i, i)
+	}
+	lines += "BenchmarkCrowded/path=weft-64-links/TCP/streams=1-2 1 7.25 Gbit/s 0.97 x_weft\n"
+	f, err := result.Parse(strings.NewReader(lines))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := report(f)
+	_, tables, _ := strings.Cut(text, "### Wire-like")
+	for _, want := range []string{
+		"|                       |        weft |", "|           10.5 (0.71) |",
+		"### Container to container through agents, wire-like", "| agents, vxlan user | agents, vxlan kernel |", "20.0 (0.30; 0.20)",
+		"### Among many", "7.25 (0.97)",
+	} {
+		if !strings.Contains(squeeze(tables), squeeze(want)) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	svg := chart(f)
+	wellFormed(t, svg)
+	for _, want := range []string{"container to container through agents, wire-like: ratio to the kernel's vxlan below the same containers", ">.30<", ">.32<", ">.33<", ">.71<"} {
+		if strings.Count(svg, want) != 1 {
+			t.Errorf("%q is not once in the chart:\n%s", want, svg)
+		}
+	}
+	if strings.Contains(svg, "round trip") {
+		t.Error("the chart has room for what was not measured")
+	}
+}
+
+// squeeze leaves out how wide columns are.
+func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func TestRewriteKeepsTheRest(t *testing.T) {
 	dir := t.TempDir()

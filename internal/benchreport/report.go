@@ -28,14 +28,28 @@ func between(document, report string) (string, error) {
 func report(f *result.File) string {
 	var b strings.Builder
 	b.WriteString(conditions(f) + "\n")
-	for _, mode := range f.Modes() {
-		fmt.Fprintf(&b, "\n### %s\n\n%s", heading(mode), f.Table(mode))
+	own := f.Without(containers, crowded)
+	for _, mode := range own.Modes() {
+		fmt.Fprintf(&b, "\n### %s\n\n%s", heading(mode), own.Table(mode))
+	}
+	through := f.Of(containers)
+	for _, mode := range through.Modes() {
+		fmt.Fprintf(&b, "\n### Container to container through agents, %s\n\n%s", strings.ToLower(heading(mode)), through.Table(mode))
+	}
+	if among := f.Of(crowded); len(among.Results) > 0 {
+		fmt.Fprintf(&b, "\n### Among many\n\n%s", among.Table(""))
 	}
 	if t := functions(f); t != "" {
 		b.WriteString("\n<details><summary>Functions</summary>\n\n" + t + "\n</details>\n")
 	}
 	return b.String()
 }
+
+// Groups that hold others.
+const (
+	containers = "Containers"
+	crowded    = "Crowded"
+)
 
 // heading is what a mode is called.
 func heading(mode string) string {

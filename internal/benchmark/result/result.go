@@ -130,3 +130,30 @@ func (r *Result) setName(name string) {
 
 // Units are those of a result, in order.
 func (r *Result) Units() []string { return slices.Sorted(maps.Keys(r.Values)) }
+
+// Of are the results of a group that holds other groups, as if they were a file's
+// own: BenchmarkCrowded/path=Path/Group/Case is in it as BenchmarkGroup/path=Path/Case.
+func (f *File) Of(group string) *File {
+	inner := &File{Settings: f.Settings}
+	for _, r := range f.Results {
+		if r.Group != group {
+			continue
+		}
+		if head, rest, ok := strings.Cut(r.Case, "/"); ok {
+			r.Group, r.Case = head, rest
+			inner.Results = append(inner.Results, r)
+		}
+	}
+	return inner
+}
+
+// Without are the results of no such group.
+func (f *File) Without(groups ...string) *File {
+	rest := &File{Settings: f.Settings}
+	for _, r := range f.Results {
+		if !slices.Contains(groups, r.Group) {
+			rest.Results = append(rest.Results, r)
+		}
+	}
+	return rest
+}

@@ -1,5 +1,7 @@
 package result
 
+import "slices"
+
 // Row is one figure of every path, as a table shows it.
 type Row struct {
 	Title       string
@@ -35,7 +37,9 @@ func Rows() []Row {
 
 // RatioUnits are the units of ratios to other paths, the one that tells most
 // first.
-func RatioUnits() []string { return []string{"x_kernel", "x_veth", "x_portable"} }
+func RatioUnits() []string {
+	return []string{"x_kernel", "x_veth", "x_portable", "x_host-gw", "x_link", "x_weft"}
+}
 
 // Find looks up the result of a row on a path in a mode.
 func (f *File) Find(row Row, mode, path string) (Result, bool) {
@@ -45,6 +49,11 @@ func (f *File) Find(row Row, mode, path string) (Result, bool) {
 		}
 	}
 	return Result{}, false
+}
+
+// Measured reports whether any path has a result of a row.
+func (f *File) Measured(row Row) bool {
+	return slices.ContainsFunc(f.Results, func(r Result) bool { return r.Group == row.Group && r.Case == row.Case })
 }
 
 // Modes and Paths are those of a file's results, in the order in which they
