@@ -60,6 +60,39 @@ func BenchmarkCrowded(b *testing.B) {
 	}
 }
 
+// BenchmarkPeers measures a link that sends to many peers in turn, against one that
+// has a single peer (x_peer), and the kernel's with as many (x_kernel).
+func BenchmarkPeers(b *testing.B) {
+	lab.NeedTUN(b)
+	for _, path := range benchmark.Peopled() {
+		for _, work := range benchmark.Works() {
+			if work.Name() == "UDPOverload/size=64" {
+				b.Run("path="+path.Name+"/"+work.Name(), func(b *testing.B) {
+					compareWith(b, benchmark.Modes()[0], benchmark.PeopledReferences(path), path, work)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkMemory reports what a daemon has in memory, and what a link more takes.
+func BenchmarkMemory(b *testing.B) {
+	lab.NeedTUN(b)
+	const many = 64
+	var one, all float64
+	for b.Loop() {
+		var err error
+		one, err = benchmark.Resident(1)
+		check(b, err)
+		all, err = benchmark.Resident(many)
+		check(b, err)
+	}
+	b.ReportMetric(one/1e6, "MB-1-link")
+	b.ReportMetric(all/1e6, "MB-64-links")
+	b.ReportMetric((all-one)/(many-1)/1e3, "kB/link")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkContainers measures what containers on two nodes have of the network
 // that weft's agents give them, against what they have with the kernel's vxlan
 // below it (x_kernel), and against that device alone, from host to host (x_link).

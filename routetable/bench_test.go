@@ -98,6 +98,9 @@ func BenchmarkFDBLearnNew(b *testing.B) {
 		learnt(all)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e6, "ns/entry")
+	before := heap()
+	fdb := learnt(all)
+	b.ReportMetric(float64(heap()-before)/float64(fdb.Len()), "B/entry")
 }
 
 // BenchmarkFDBSweep looks through a million entries of which none is due.

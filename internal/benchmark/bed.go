@@ -31,6 +31,8 @@ type End struct {
 	Host *lab.Host
 	Addr netip.Addr
 	link *weftLink // nil where the end is not weft's
+
+	stations []netip.Addr // if datagrams go to one after the other
 }
 
 // NewBed lays the wire.

@@ -57,7 +57,9 @@ func newFlood(w *Way, size int) (*flood, error) {
 		sockets.close()
 		return nil, err
 	}
-	return &flood{sockets, newBatch(size), newBatch(size)}, nil
+	f := &flood{sockets, newBatch(size), newBatch(size)}
+	f.outgoing.to(sockets.others)
+	return f, nil
 }
 
 func (f *flood) close() { f.sockets.close() }

@@ -25,6 +25,9 @@ type batch struct {
 	headers [batchLen]mmsghdr
 	iovecs  [batchLen]unix.Iovec
 	memory  []byte
+
+	names []unix.RawSockaddrInet4 // that datagrams go to in turn; nil where the socket says it
+	next  int                     // of them
 }
 
 // newBatch has room for one byte more in each datagram, so that a longer one
@@ -39,15 +42,30 @@ func newBatch(size int) *batch {
 	return b
 }
 
+// to has datagrams go to one of the names after the other.
+func (b *batch) to(names []unix.RawSockaddrInet4) { b.names = names }
+
+// address gives the next n datagrams their names.
+func (b *batch) address(n int) {
+	for i := range n {
+		name := &b.names[(b.next+i)%len(b.names)]
+		b.headers[i].hdr.Name, b.headers[i].hdr.Namelen = (*byte)(unsafe.Pointer(name)), unix.SizeofSockaddrInet4
+	}
+}
+
 // send sends n datagrams and returns how many the kernel took.
 func (b *batch) send(fd, n int) (int, error) {
 	for i := range n {
 		b.iovecs[i].SetLen(b.size)
 	}
+	if b.names != nil {
+		b.address(n)
+	}
 	for {
 		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[0])), uintptr(n), 0, 0, 0)
 		switch errno {
 		case 0:
+			b.next += int(sent)
 			return int(sent), nil
 		case unix.EINTR:
 		default:

@@ -24,6 +24,7 @@ type Path struct {
 	crowd      func(l *weftLink, v *lab.VXLAN) error // fills a link of weft's that is there, or its port
 	words, env []string                              // of weft's command line and daemon
 
+	peers           int    // that datagrams go to in turn
 	network, device string // of agents: the backend's type, and weft's device if it has one
 }
 

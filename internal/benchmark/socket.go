@@ -3,10 +3,12 @@
 package benchmark
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,20 +16,26 @@ import (
 // pairOfSockets are two UDP sockets, one at each end of a way, connected to
 // each other. They block, and are used without Go's poller: what is measured
 // should be the way.
-type pairOfSockets struct{ from, to int }
+type pairOfSockets struct {
+	from, to int
+	others   []unix.RawSockaddrInet4 // to send to in turn; the sockets are not connected then
+}
 
 // receiveBuffer is what a receiving end asks for, so that what is lost was
 // lost on the way. In a user namespace it gets less.
 const receiveBuffer = 16 << 20
 
 func connectUDP(w *Way) (pairOfSockets, error) {
-	p := pairOfSockets{-1, -1}
+	p := pairOfSockets{from: -1, to: -1}
 	var fromAddr, toAddr netip.AddrPort
 	var err error
 	if p.from, fromAddr, err = bindUDP(w.From); err == nil {
 		p.to, toAddr, err = bindUDP(w.To)
 	}
-	if err == nil {
+	for _, station := range w.To.stations {
+		p.others = append(p.others, rawSockaddr(netip.AddrPortFrom(station, toAddr.Port())))
+	}
+	if err == nil && p.others == nil {
 		err = errors.Join(unix.Connect(p.from, sockaddr(toAddr)), unix.Connect(p.to, sockaddr(fromAddr)))
 	}
 	if err != nil {
@@ -45,7 +53,8 @@ func (p pairOfSockets) close() {
 	}
 }
 
-// bindUDP opens a socket in a host, bound to its address on the way.
+// bindUDP opens a socket in a host, bound to its address on the way, or to all if
+// it has many.
 func bindUDP(e End) (fd int, bound netip.AddrPort, err error) {
 	err = e.Host.Do(func() error {
 		family := unix.AF_INET
@@ -59,7 +68,11 @@ func bindUDP(e End) (fd int, bound netip.AddrPort, err error) {
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 		}
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(e.Addr, 0))); err != nil {
+		at := e.Addr
+		if e.stations != nil {
+			at = netip.IPv4Unspecified()
+		}
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(at, 0))); err != nil {
 			return err
 		}
 		name, err := unix.Getsockname(fd)
@@ -74,6 +87,13 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 	}
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// rawSockaddr is an IPv4 one as the kernel takes it.
+func rawSockaddr(a netip.AddrPort) unix.RawSockaddrInet4 {
+	raw := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.Addr().As4()}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&raw.Port))[:], a.Port())
+	return raw
 }
 
 func portOf(name unix.Sockaddr) uint16 {

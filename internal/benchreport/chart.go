@@ -38,7 +38,7 @@ type section struct {
 
 // sections are those that there are results for.
 func sections(f *result.File) []section {
-	all := []section{{"", f.Without(containers, crowded), referenceNames, []colour{
+	all := []section{{"", f.Without(containers, crowded, peers), referenceNames, []colour{
 		{"weft", "#1f5fa8"},
 		{"weft-default-buffer", "#7fb0e0"},
 		{"weft-portable", "#b9bec6"},

@@ -45,11 +45,12 @@ func TestResultsAreWhole(t *testing.T) {
 	}
 	for _, mode := range modes {
 		for _, path := range []string{"veth", "kernel", "weft", "weft-default-buffer", "weft-portable"} {
-			wholeRows(t, f.Without(containers, crowded), mode, path, result.Rows())
+			wholeRows(t, f.Without(containers, crowded, peers), mode, path, result.Rows())
 		}
 		if f.Setting("weft") == beforeContainers {
 			continue
 		}
+		wholeRows(t, f.Of(peers), "", "weft-256-peers", result.Rows()[5:7])
 		for _, path := range overlays {
 			wholeRows(t, f.Of(containers), mode, path, slices.DeleteFunc(result.Rows(), func(row result.Row) bool { return !f.Of(containers).Measured(row) }))
 		}
@@ -118,6 +119,9 @@ func TestContainers(t *testing.T) {
 		lines += fmt.Sprintf("BenchmarkContainers/mode=wire-like/path=%s/TCP/streams=1-2 1 %d Gbit/s 0.3%d x_kernel 0.2%d x_link\n", path, 20+i, i, i)
 	}
 	lines += "BenchmarkCrowded/path=weft-64-links/TCP/streams=1-2 1 7.25 Gbit/s 0.97 x_weft\n"
+	lines += "BenchmarkPeers/path=weft-16-peers/UDPOverload/size=64-2 1 310 kpps 0.91 x_kernel 0.96 x_peer\n"
+	lines += "BenchmarkMemory-2 1 14.25 MB-1-link 40.5 MB-64-links 417 kB/link\n"
+	lines += "BenchmarkFDBLearnNew-2 1 342661762 ns/op 61.2 B/entry 342 ns/entry\n"
 	f, err := result.Parse(strings.NewReader(lines))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +131,8 @@ func TestContainers(t *testing.T) {
 	for _, want := range []string{
 		"|                       |        weft |", "|           10.5 (0.71) |",
 		"### Container to container through agents, wire-like", "| agents, vxlan user | agents, vxlan kernel |", "20.0 (0.30; 0.20)",
-		"### Among many", "7.25 (0.97)",
+		"### Among many", "7.25 (0.97)", "### To peers in turn", "310 (0.91; 0.96)",
+		"14.2 MB in memory, with 64 links 40.5 MB: 417 kB", "each takes 61 bytes",
 	} {
 		if !strings.Contains(squeeze(tables), squeeze(want)) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -28,7 +28,7 @@ func between(document, report string) (string, error) {
 func report(f *result.File) string {
 	var b strings.Builder
 	b.WriteString(conditions(f) + "\n")
-	own := f.Without(containers, crowded)
+	own := f.Without(containers, crowded, peers)
 	for _, mode := range own.Modes() {
 		fmt.Fprintf(&b, "\n### %s\n\n%s", heading(mode), own.Table(mode))
 	}
@@ -39,6 +39,10 @@ func report(f *result.File) string {
 	if among := f.Of(crowded); len(among.Results) > 0 {
 		fmt.Fprintf(&b, "\n### Among many\n\n%s", among.Table(""))
 	}
+	if turns := f.Of(peers); len(turns.Results) > 0 {
+		fmt.Fprintf(&b, "\n### To peers in turn\n\n%s", turns.Table(""))
+	}
+	b.WriteString(memory(f))
 	if t := functions(f); t != "" {
 		b.WriteString("\n<details><summary>Functions</summary>\n\n" + t + "\n</details>\n")
 	}
@@ -49,7 +53,28 @@ func report(f *result.File) string {
 const (
 	containers = "Containers"
 	crowded    = "Crowded"
+	peers      = "Peers"
 )
+
+// memory says what links and entries take, as far as that was measured.
+func memory(f *result.File) string {
+	text := ""
+	for _, r := range f.Results {
+		switch r.Group {
+		case "Memory":
+			text += fmt.Sprintf("A daemon with one link has %.1f MB in memory, with 64 links %.1f MB: %.0f kB for each link more.\n",
+				r.Values["MB-1-link"], r.Values["MB-64-links"], r.Values["kB/link"])
+		case "FDBLearnNew":
+			if size, ok := r.Values["B/entry"]; ok {
+				text += fmt.Sprintf("Of a million entries in the FDB each takes %.0f bytes.\n", size)
+			}
+		}
+	}
+	if text == "" {
+		return ""
+	}
+	return "\n### Memory\n\n" + text
+}
 
 // heading is what a mode is called.
 func heading(mode string) string {

@@ -38,7 +38,7 @@ func Rows() []Row {
 // RatioUnits are the units of ratios to other paths, the one that tells most
 // first.
 func RatioUnits() []string {
-	return []string{"x_kernel", "x_veth", "x_portable", "x_host-gw", "x_link", "x_weft"}
+	return []string{"x_kernel", "x_veth", "x_portable", "x_host-gw", "x_link", "x_weft", "x_peer"}
 }
 
 // Find looks up the result of a row on a path in a mode.

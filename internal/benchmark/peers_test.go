@@ -1,0 +1,51 @@
+//go:build linux
+
+package benchmark
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// Datagrams to peers in turn all arrive, at every one of them.
+func TestPeersInTurn(t *testing.T) {
+	lab.NeedTUN(t)
+	bed, err := NewBed(Modes()[0])
+	check(t, err)
+	defer func() { check(t, bed.Close()) }()
+	const n = 5
+	for _, p := range []Path{peers("weft", n), peers("kernel", n)} {
+		if p.Ratio != "" && lab.LackOfKernelVXLAN() != nil {
+			continue
+		}
+		w := layOn(t, bed, p)
+		flood, err := newFlood(w, small)
+		check(t, err)
+		out, err := flood.run(2000, 50*time.Millisecond)
+		flood.close()
+		check(t, err)
+		if out.sent < n || out.received != out.sent {
+			t.Errorf("%s: %d of %d datagrams arrived", p.Name, out.received, out.sent)
+		}
+		for i := range n {
+			name := fmt.Sprintf("station%d.%d", len(bed.ways), i)
+			stats, err := bed.b.Stats(name)
+			check(t, err)
+			if stats.RxPackets < uint64(out.sent/n) {
+				t.Errorf("%s: %s received %d packets of %d", p.Name, name, stats.RxPackets, out.sent)
+			}
+		}
+	}
+}
+
+func TestResident(t *testing.T) {
+	lab.NeedTUN(t)
+	got, err := Resident(2)
+	check(t, err)
+	if got < 4<<20 || got > 1<<30 {
+		t.Errorf("a daemon has %v bytes in memory", got)
+	}
+}
