@@ -55,7 +55,7 @@ test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN 
 	CGO_ENABLED=0 go test -c -o bin/ $(addprefix ./,$(NOVXLAN_PKGS))
 	bin/novxlan -run '$(NOVXLAN_RUN)' $(NOVXLAN_BINS)
 
-# Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take seven minutes); functions for FUNCTIME each. What a
+# Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take eight minutes); functions for FUNCTIME each. What a
 # whole run printed becomes the results file, from which the documents are made.
 .PHONY: bench
 bench: build ## measure what matches BENCH beside the kernel; all of it (the default) renews RESULTS and docs/performance.*
