@@ -35,10 +35,6 @@ func underlayDevice(name string) (index, mtu int, err error) {
 	return dev.Attrs().Index, dev.Attrs().MTU, nil
 }
 
-// gsoMaxSize keeps a TCP super-frame together with the headers of all its
-// segments below the 65507 bytes of one message at the usual MTU.
-const gsoMaxSize = 62000
-
 // openDevice creates the device as configured.
 func openDevice(r *resolved) (*tap.Device, *attributes, error) {
 	device, err := r.createDevice(r.cfg.NoOffload)
@@ -65,12 +61,6 @@ func (r *resolved) configure(device *tap.Device) (*attributes, error) {
 		if err := netlink.LinkSetHardwareAddr(link, r.address); err != nil {
 			return nil, fmt.Errorf("set address %s of %s: %w", r.address, r.cfg.Name, err)
 		}
-	}
-	if device.Offloads().TCP {
-		// Without it super-frames take two messages; kernels before 4.16
-		// cannot set it.
-		_ = netlink.LinkSetGSOMaxSize(link, gsoMaxSize)
-		_ = netlink.LinkSetGSOIPv4MaxSize(link, gsoMaxSize)
 	}
 	return readAttributes(device)
 }
