@@ -9,7 +9,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 )
 
 var lackOfShortcuts = sync.OnceValue(probeShortcuts)
@@ -21,7 +20,7 @@ func LackOfShortcuts() *Lack { return lackOfShortcuts() }
 // NeedShortcuts leaves the test out where that is so.
 func NeedShortcuts(t TB) { t.Helper(); need(t, LackOfShortcuts()) }
 
-// probeShortcuts puts on a device a program that asks for its namespace.
+// probeShortcuts puts a program on a device.
 func probeShortcuts() *Lack {
 	if l := lackOfTUN(); l != nil {
 		return l
@@ -38,16 +37,8 @@ func probeShortcuts() *Lack {
 
 // attachProbe uses the host's loopback.
 func attachProbe() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if _, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
-		return err
-	}
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: asm.Instructions{
-		asm.FnGetNetnsCookie.Call(), asm.Mov.Imm(asm.R0, -1), asm.Return(), // TCX_NEXT
+		asm.Mov.Imm(asm.R0, -1), asm.Return(), // TCX_NEXT
 	}})
 	if err != nil {
 		return err

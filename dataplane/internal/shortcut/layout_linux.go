@@ -43,10 +43,9 @@ const (
 	sendMTU     = 36 // u32
 	sendCsum    = 40 // u32, sum of all 16-bit words that the UDP checksum is of and that stay the same
 	sendIPCsum  = 44 // u32, the same of the outer IPv4 header
-	sendCookie  = 48 // u64, of the network namespace
-	sendFlags   = 56 // u32
-	sendNextHop = 60 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
-	sendHeaders = 80 // outer headers and the inner Ethernet header, outerMax bytes
+	sendFlags   = 48 // u32
+	sendNextHop = 52 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
+	sendHeaders = 72 // outer headers and the inner Ethernet header, outerMax bytes
 
 	outer4   = encap.EtherHeaderLen + 20 + 8 + encap.HeaderLen + encap.EtherHeaderLen
 	outer6   = outer4 + 20
@@ -118,12 +117,11 @@ func innerWord(tos, ttl uint8, fragment uint16) uint32 {
 }
 
 // value returns what is known of a flow to be sent.
-func (s *Send) value(inner uint32, now, cookie uint64) (v [sendValueLen]byte) {
+func (s *Send) value(inner uint32, now uint64) (v [sendValueLen]byte) {
 	putFlow(v[:], now, s.Version, s.Link, s.IfIndex)
 	put := binary.NativeEndian.PutUint32
 	put(v[sendInner:], inner)
 	put(v[sendMTU:], uint32(s.MTU))
-	binary.NativeEndian.PutUint64(v[sendCookie:], cookie)
 	flags := uint32(0)
 	if s.NoCsum {
 		flags |= flagNoCsum | flagUneven

@@ -106,7 +106,7 @@ func TestSendValue(t *testing.T) {
 			}
 			nextHop = slices.Concat(le32(family), padded(s.NextHop))
 		}
-		v := s.value(0x1234, 1e15, 99)
+		v := s.value(0x1234, 1e15)
 		flags := uint32(0)
 		for _, one := range []struct {
 			is   bool
@@ -121,10 +121,10 @@ func TestSendValue(t *testing.T) {
 		if got := v[:40]; string(got) != string(want) {
 			t.Fatalf("%x, want\n%x", got, want)
 		}
-		if got, want := v[48:80], slices.Concat(le64(99), le32(flags), nextHop); string(got) != string(want) {
+		if got, want := v[48:72], slices.Concat(le32(flags), nextHop); string(got) != string(want) {
 			t.Fatalf("%s, want\n%s", hex.EncodeToString(got), hex.EncodeToString(want))
 		}
-		checkHeaders(t, f, v[80:])
+		checkHeaders(t, f, v[72:])
 	}
 }
 

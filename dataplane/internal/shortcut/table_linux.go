@@ -27,7 +27,7 @@ type Table struct {
 
 	sends, receives, slots, figures *ebpf.Map
 	send, receive                   *ebpf.Program
-	cookie                          uint64 // of the namespace
+	anchor                          anchor
 	joiner                          joiner
 	cutter                          cutter
 
@@ -46,27 +46,13 @@ const maxFlows = 8192
 // namespace. The error says what the system lacks.
 func Open() (*Table, error) {
 	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}}
-	for _, step := range []func() error{t.askCookie, t.makeMaps, t.openJoiner, t.load} {
+	for _, step := range []func() error{t.anchor.open, t.makeMaps, t.openJoiner, t.load} {
 		if err := step(); err != nil {
 			t.Close()
 			return nil, err
 		}
 	}
 	return t, nil
-}
-
-// askCookie gets the namespace's cookie, by a socket in it (Linux 5.14).
-func (t *Table) askCookie() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	t.cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err != nil {
-		return fmt.Errorf("SO_NETNS_COOKIE: %w", err)
-	}
-	return nil
 }
 
 func (t *Table) makeMaps() (err error) {
@@ -134,6 +120,7 @@ func (t *Table) Close() {
 	for _, l := range t.attached {
 		l.Close()
 	}
+	t.anchor.close()
 	t.cutter.close()
 	t.joiner.close()
 	for _, p := range []*ebpf.Program{t.send, t.receive} {
@@ -241,7 +228,7 @@ func (t *Table) Send(s *Send) bool {
 	if !ok {
 		return false
 	}
-	value := s.value(inner, Now(), t.cookie)
+	value := s.value(inner, Now())
 	return t.sends.Put(&key, &value) == nil
 }
 

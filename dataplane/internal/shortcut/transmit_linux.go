@@ -22,7 +22,9 @@ const (
 	sendUnevenAt = sendIDAt - 8     // u64, not 0 if the segments are not all of one length
 	sendCutAt    = sendUnevenAt - 8 // u64, not 0 if it is to be cut for that
 	sendHopAt    = sendCutAt - 8    // u32, the key of the cutter's map
-	sendFigure   = sendHopAt - 8    // u32, the key of the figures
+	sendMarkAt   = sendHopAt - 8    // u64, of the anchor
+	sendTupleAt  = sendMarkAt - 16  // 12 bytes, the anchor's addresses and ports
+	sendFigure   = sendTupleAt - 8  // u32, the key of the figures
 	sendBuffer   = sendFigure - outerMax
 
 	etherLen = int16(encap.EtherHeaderLen)
@@ -53,9 +55,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	a.here("inner")
 	a.find(t.sends, sendKeyAt, sendTimeAt)
 	a.holds(t.slots, flowLink)
-	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.FnGetNetnsCookie.Call())
-	a.load64(asm.R4, rFlow, sendCookie)
-	a.add(asm.JNE.Reg(asm.R0, asm.R4, toWait))
+	t.anchor.home(a, sendTupleAt, sendMarkAt)
 	a.load32(asm.R3, asm.RFP, sendInnerAt)
 	a.load32(asm.R4, rFlow, sendInner)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))

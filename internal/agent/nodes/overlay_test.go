@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,8 +80,32 @@ func TestVXLAN(t *testing.T) {
 			}
 			o.reach()
 			o.walkThrough("flannel.1", o.inVXLAN)
+			for i, n := range o.nodes {
+				if c[i] == "user" {
+					o.carriedByKernel(n)
+				}
+			}
 		})
 	}
+}
+
+// carriedByKernel wants what containers send each other to go past weft's process
+// in time, out of a node and into it.
+func (o *overlay) carriedByKernel(n *node) {
+	o.t.Helper()
+	if lab.LackOfShortcuts() != nil {
+		return // without them nothing does
+	}
+	eventually(o.t, func() error {
+		o.reach()
+		out := n.run("stats", "flannel.1").Stdout
+		for _, way := range []string{"shortcut_tx", "shortcut_rx"} {
+			if found := regexp.MustCompile(`offload ` + way + ` +[1-9]`).FindString(out); found == "" {
+				return fmt.Errorf("%s: no %s in\n%s", n.Name, way, out)
+			}
+		}
+		return nil
+	})
 }
 
 // checkVXLAN compares what seed 002 prints: the device with the subnet's first
