@@ -33,21 +33,34 @@ type step struct {
 	dev      string
 	outgoing bool
 	ttl      uint8
+	link     link
+}
+
+// link is the two devices whose MAC addresses a frame has: each router writes
+// new ones (seed 000's reader), and the tunnel carries those that it is given.
+type link struct{ from, to end }
+
+type end struct {
+	host *lab.Host
+	dev  string
 }
 
 func (w *walk) steps() []step {
-	a, b := w.nodes[0].Host, w.nodes[1].Host
+	a, b, from, to := w.nodes[0].Host, w.nodes[1].Host, w.containers[0], w.containers[1]
+	first := link{end{from, "eth0"}, end{a, "docker0"}}
+	tunnel := link{end{a, w.device}, end{b, w.device}}
+	last := link{end{b, "docker0"}, end{to, "eth0"}}
 	return []step{
-		{w.containers[0], "eth0", true, 64},
-		{a, "veth0", false, 64},
-		{a, "docker0", false, 64},
-		{a, w.device, true, 63},
-		{a, "eth0", true, 63},
-		{b, "eth0", false, 63},
-		{b, w.device, false, 63},
-		{b, "docker0", true, 62},
-		{b, "veth0", true, 62},
-		{w.containers[1], "eth0", false, 62},
+		{from, "eth0", true, 64, first},
+		{a, "veth0", false, 64, first},
+		{a, "docker0", false, 64, first},
+		{a, w.device, true, 63, tunnel},
+		{a, "eth0", true, 63, tunnel},
+		{b, "eth0", false, 63, tunnel},
+		{b, w.device, false, 63, tunnel},
+		{b, "docker0", true, 62, last},
+		{b, "veth0", true, 62, last},
+		{to, "eth0", false, 62, last},
 	}
 }
 
@@ -107,28 +120,25 @@ func (w *walk) checkStep(s step, frames []lab.Frame) {
 	}
 }
 
-// checkMACs wants the MAC addresses of both ends of a vxlan device's link, in the
-// datagram too; that of the udp backend has none.
+// checkMACs wants the MAC addresses of the ends of the step's link, in the datagram
+// too; that of the udp backend has none.
 func (w *walk) checkMACs(s step, p gopacket.Packet) {
 	w.t.Helper()
 	eth, ok := p.LinkLayer().(*layers.Ethernet)
-	if s.dev != w.device && s.dev != "eth0" || s.host == w.containers[0] || s.host == w.containers[1] {
-		return
-	}
-	if w.device == "flannel0" {
+	if s.link.from.dev == "flannel0" {
 		if ok {
 			w.t.Errorf("%s of %s: an Ethernet header", s.dev, s.host.Name)
 		}
 		return
 	}
-	if from, to := w.mac(0, w.device), w.mac(1, w.device); eth.SrcMAC.String() != from || eth.DstMAC.String() != to {
+	if from, to := w.mac(s.link.from), w.mac(s.link.to); eth.SrcMAC.String() != from || eth.DstMAC.String() != to {
 		w.t.Errorf("%s of %s: from %v to %v, want %s to %s", s.dev, s.host.Name, eth.SrcMAC, eth.DstMAC, from, to)
 	}
 }
 
-func (w *walk) mac(node int, dev string) string {
+func (w *walk) mac(e end) string {
 	w.t.Helper()
-	d, err := w.nodes[node].Device(dev)
+	d, err := e.host.Device(e.dev)
 	check(w.t, err)
 	return d.MAC.String()
 }
@@ -143,7 +153,25 @@ func (o *overlay) inVXLAN(f lab.Frame) gopacket.Packet {
 		o.t.Errorf("VXLAN header %x", e.Header)
 	}
 	o.checkUnderlay(f, e.IPv4)
+	o.checkOuter(e)
 	return e.Inner
+}
+
+// checkOuter wants the headers that the kernel's device writes with flannel's
+// settings, whichever device it was: 50 bytes, TTL 64, no DF, no TOS, a checksum,
+// and a flow's source port from the range of local ones.
+func (o *overlay) checkOuter(e *dissect.Encapsulated) {
+	o.t.Helper()
+	ip := e.IPv4
+	if ip.IHL != 5 || ip.TTL != 64 || ip.TOS != 0 || ip.Flags != 0 || ip.FragOffset != 0 {
+		o.t.Errorf("outer header of %d words, TTL %d, TOS %#x, flags %v, offset %d", ip.IHL, ip.TTL, ip.TOS, ip.Flags, ip.FragOffset)
+	}
+	if inner := len(e.UDP.Payload) - 8; int(ip.Length) != inner+36 || int(e.UDP.Length) != inner+16 {
+		o.t.Errorf("a frame of %d bytes in a datagram of %d and UDP of %d", inner, ip.Length, e.UDP.Length)
+	}
+	if e.UDP.SrcPort < 32768 || e.UDP.SrcPort > 60999 || e.UDP.Checksum == 0 {
+		o.t.Errorf("from port %d with checksum %#x", e.UDP.SrcPort, e.UDP.Checksum)
+	}
 }
 
 // inUDP opens what the udp backend sends: the packet and nothing else, 28 bytes
