@@ -13,25 +13,13 @@ import (
 	"github.com/weftnet/weft/internal/flannel/backend/device"
 )
 
-// family are the routes of one address family.
-func (m *machine) family(f int) []netlink.Route {
-	m.t.Helper()
-	found, err := m.Netlink().RouteListFiltered(f, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-	check(m.t, err)
-	return found
-}
-
 // routes are the lines of `ip route`, sorted, but for those of IPv6 that the
 // kernel makes by itself.
 func (m *machine) routes(family int) []string {
 	m.t.Helper()
-	read := func() (lines []string) {
-		for _, r := range m.family(family) {
-			if family == unix.AF_INET || r.Protocol != unix.RTPROT_KERNEL {
-				lines = append(lines, m.routeLine(&r))
-			}
-		}
-		slices.Sort(lines)
+	read := func() []string {
+		lines, err := m.RouteLines(family)
+		check(m.t, err)
 		return lines
 	}
 	if family == unix.AF_INET6 {
@@ -69,27 +57,6 @@ func (m *machine) sorted(name string, args ...string) []string {
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-func (m *machine) routeLine(r *netlink.Route) string {
-	link, err := m.Netlink().LinkByIndex(r.LinkIndex)
-	check(m.t, err)
-	line := "default"
-	if r.Dst != nil && !device.Prefix(r.Dst).Addr().IsUnspecified() {
-		line = device.Prefix(r.Dst).String()
-	}
-	add := func(given bool, format string, args ...any) {
-		if given {
-			line += fmt.Sprintf(format, args...)
-		}
-	}
-	add(r.Gw != nil, " via %s", r.Gw)
-	add(true, " dev %s", link.Attrs().Name)
-	add(r.Protocol == unix.RTPROT_KERNEL, " proto kernel")
-	add(r.Scope == netlink.SCOPE_LINK, " scope link")
-	add(r.Src != nil, " src %s", r.Src)
-	add(r.Flags&unix.RTNH_F_ONLINK != 0, " onlink")
-	return line
 }
 
 // neighbours are the permanent lines of `ip neigh show dev`, sorted.
