@@ -102,11 +102,17 @@ func (o *outside) put(name, value string, seconds int) {
 	o.t.Helper()
 	kv := keyValue{Key: []byte(prefix + name), Value: []byte(value)}
 	if seconds > 0 {
-		var granted struct{ ID string }
-		o.ask("lease/grant", map[string]int{"TTL": seconds}, &granted)
-		kv.Lease = granted.ID
+		kv.Lease = o.grant(seconds)
 	}
 	o.ask("kv/put", kv, nil)
+}
+
+// grant makes a lease of etcd's.
+func (w *network) grant(seconds int) string {
+	w.t.Helper()
+	var granted struct{ ID string }
+	w.ask("lease/grant", map[string]int{"TTL": seconds}, &granted)
+	return granted.ID
 }
 
 func (o *outside) del(name string) {
@@ -135,14 +141,14 @@ func (o *outside) compact() {
 	o.ask("kv/compaction", map[string]string{"revision": now}, nil)
 }
 
-func (o *outside) ask(path string, body, answer any) {
-	o.t.Helper()
+func (w *network) ask(path string, body, answer any) {
+	w.t.Helper()
 	text, err := json.Marshal(body)
-	check(o.t, err)
-	text, err = o.post(path, text)
-	check(o.t, err)
+	check(w.t, err)
+	text, err = w.post(path, text)
+	check(w.t, err)
 	if answer != nil {
-		check(o.t, json.Unmarshal(text, answer))
+		check(w.t, json.Unmarshal(text, answer))
 	}
 }
 

@@ -79,6 +79,20 @@ func (w *network) meshes() {
 	}
 }
 
+// create writes a key that is not there yet, for a day, in flannel's transaction.
+func (w *network) create(name, value string) {
+	w.t.Helper()
+	kv := keyValue{Key: []byte(prefix + name), Value: []byte(value), Lease: w.grant(86400)}
+	var answer struct{ Succeeded bool }
+	w.ask("kv/txn", map[string]any{
+		"compare": []any{map[string]any{"key": kv.Key, "target": "VERSION", "result": "EQUAL", "version": "0"}},
+		"success": []any{map[string]any{"requestPut": kv}},
+	}, &answer)
+	if !answer.Succeeded {
+		w.t.Fatal(name, "is there already")
+	}
+}
+
 // joinAsFlannel does what flanneld does on a host: lease, device, subnet file, and
 // for each lease of another node a neighbour, an FDB entry and a route.
 func (n *node) joinAsFlannel(subnet netip.Prefix) {
@@ -91,8 +105,7 @@ func (n *node) joinAsFlannel(subnet netip.Prefix) {
 	check(n.t, err)
 	record := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"%v"}}`, n.addr, device.MAC)
 	peers := n.net.leases()
-	_, err = n.net.call("put", map[string]string{"key": prefix + "subnets/" + strings.ReplaceAll(subnet.String(), "/", "-"), "value": record})
-	check(n.t, err)
+	n.net.create("subnets/"+strings.ReplaceAll(subnet.String(), "/", "-"), record)
 	file := fmt.Sprintf("FLANNEL_NETWORK=172.7.0.0/16\nFLANNEL_SUBNET=%v/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n", subnet.Addr().Next())
 	check(n.t, os.WriteFile(n.SubnetFile(), []byte(file), 0o644))
 	for key, text := range peers {
