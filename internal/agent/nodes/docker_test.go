@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/gopacket/layers"
@@ -23,7 +25,9 @@ import (
 // own: containers reach each other through weft's and the kernel's device, by the
 // addresses that they have; what leaves the cluster has the host's (the log of
 // seed 002's nginx); a service's address in the underlay leads to a container of
-// the other host (seed 001); and rules that were flushed by hand come back.
+// the other host (seed 001), for containers and for a host that has a route to it
+// only, while all is left to the devices' offloads; and rules that were flushed by
+// hand come back.
 func TestDockerHosts(t *testing.T) {
 	t.Parallel()
 	lab.NeedNFTables(t)
@@ -32,20 +36,61 @@ func TestDockerHosts(t *testing.T) {
 			t.Parallel()
 			needDatapath(t, datapath)
 			o := newDockerHosts(t, datapath)
-			o.reach()
-			o.seen(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0])
 			outside := o.nodes[2]
-			o.seen(o.containers[0], outside.Host, outside.addr, o.nodes[0].addr)
-			o.nodes[0].serve(service, o.addrs[1])
-			o.askService()
+			check(t, outside.AddRoute(netip.PrefixFrom(service, 32), "eth0", o.nodes[0].addr))
 			for _, n := range o.nodes[:2] {
+				o.checkOffloads(n)
+				n.dockerMasquerade()
+			}
+			o.nodes[0].serve(service, o.addrs[1])
+			o.checkTraffic()
+
+			for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
 				n.flush("filter", "FORWARD")
 				n.flush("nat", "POSTROUTING")
 				n.dockerMasquerade()
 			}
-			o.reach()
-			eventually(t, func() error { return o.source(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0]) })
+			o.checkTraffic()
+
+			for _, n := range o.nodes[:2] { // and here is none of docker's
+				n.nft((*nftables.Conn).FlushRuleset)
+				n.dockerTables()
+			}
+			o.nodes[0].serve(service, o.addrs[1])
+			o.checkTraffic()
 		})
+	}
+}
+
+// checkTraffic has the containers reach each other by their own addresses, a host
+// outside the network see that of the node, and the first container and that host
+// use the service.
+func (o *overlay) checkTraffic() {
+	o.t.Helper()
+	o.reach()
+	outside := o.nodes[2]
+	o.seen(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0])
+	o.seen(o.containers[0], outside.Host, outside.addr, o.nodes[0].addr)
+	o.askService(o.containers[0])
+	o.askService(outside.Host)
+}
+
+// checkOffloads wants a node and its container to leave to devices what these can
+// do of checksums and segments.
+func (o *overlay) checkOffloads(n *node) {
+	o.t.Helper()
+	for dev, wants := range map[string][]string{
+		"eth0":      slices.Sorted(maps.Keys(lab.OffloadsOn())),
+		"veth0":     slices.Sorted(maps.Keys(lab.OffloadsOn())),
+		"flannel.1": {"tx-checksum-ip-generic", "tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"},
+	} {
+		on, err := n.Offloads(dev)
+		check(o.t, err)
+		for _, name := range wants {
+			if name != "rx-gro" && !on[name] {
+				o.t.Errorf("%s: %s of %s is off", n.Name, name, dev)
+			}
+		}
 	}
 }
 
@@ -63,7 +108,6 @@ func newDockerHosts(t *testing.T, datapath string) *overlay {
 	}
 	for i, n := range o.nodes[:2] {
 		n.ready()
-		n.dockerMasquerade()
 		o.containers[i], o.addrs[i] = n.container()
 	}
 	return o
@@ -144,10 +188,10 @@ func address(offset uint32, want []byte) []expr.Any {
 	}
 }
 
-// seen wants the far end to see an address.
+// seen waits until the far end sees an address.
 func (o *overlay) seen(from, to *lab.Host, dst, want netip.Addr) {
 	o.t.Helper()
-	check(o.t, o.source(from, to, dst, want))
+	eventually(o.t, func() error { return o.source(from, to, dst, want) })
 }
 
 // source returns an error unless a ping comes from the address that is wanted.
@@ -174,9 +218,9 @@ func (o *overlay) source(from, to *lab.Host, dst, want netip.Addr) error {
 	return nil
 }
 
-// askService has the first container send bytes to the service, and wants them
-// to be answered with what they add up to.
-func (o *overlay) askService() {
+// askService has a host send bytes to the service, and wants them to be answered
+// with what they add up to.
+func (o *overlay) askService(client *lab.Host) {
 	o.t.Helper()
 	var listener net.Listener
 	check(o.t, o.containers[1].Do(func() (err error) {
@@ -188,7 +232,7 @@ func (o *overlay) askService() {
 	go func() { served <- answerSum(listener) }()
 	port := uint16(listener.Addr().(*net.TCPAddr).Port)
 	var conn net.Conn
-	check(o.t, o.containers[0].Do(func() (err error) {
+	check(o.t, client.Do(func() (err error) {
 		conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(service, port).String(), soon)
 		return err
 	}))
