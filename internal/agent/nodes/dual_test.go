@@ -3,10 +3,12 @@ package nodes
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -17,10 +19,11 @@ func TestDualStack(t *testing.T) {
 	t.Parallel()
 	const words = `{"Network":"172.7.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:172:7::/48","Backend":{"Type":"%s"}}`
 	for _, c := range []struct{ backend, from, to string }{
-		{"vxlan", "user", "user"}, {"vxlan", "user", "kernel"}, {"host-gw", "auto", "auto"},
+		{"vxlan", "user", "user"}, {"vxlan", "user", "kernel"}, {"vxlan", "kernel", "kernel"}, {"host-gw", "auto", "auto"},
 	} {
 		t.Run(c.backend+"/"+c.from+"-"+c.to, func(t *testing.T) {
 			t.Parallel()
+			needDatapath(t, c.from)
 			needDatapath(t, c.to)
 			w := newNetwork(t, 2)
 			for i, n := range w.nodes {
@@ -49,35 +52,49 @@ func (n *node) addr6() netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// checkDual looks at the lease and at the route of IPv6 to the peer.
+// checkDual compares subnet.env, the lease, and what of IPv6 leads to the peer.
 func (n *node) checkDual(backend string, peer *node) {
 	n.t.Helper()
-	f := n.file()
-	key := n.leaseKey() + "&" + strings.ReplaceAll(f.IPv6Subnet.Masked().String(), "/", "-")
-	want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":"%v","BackendType":"%s"`, n.addr, n.addr6(), backend)
-	if leases := n.net.leases(); !strings.HasPrefix(leases[key], want) {
+	f, mtu, data := n.file(), 1500, ""
+	own, other := f.IPv6Subnet.Masked(), peer.file().IPv6Subnet.Masked()
+	route := fmt.Sprintf("%v via %v dev eth0", other, peer.addr6())
+	if backend == "vxlan" {
+		mtu, data = 1450, n.checkSecond(own, peer, other)
+		route = fmt.Sprintf("%v via %v dev flannel-v6.1 onlink", other, other.Addr())
+	}
+	text, err := os.ReadFile(n.SubnetFile())
+	check(n.t, err)
+	if want := fmt.Sprintf("FLANNEL_NETWORK=172.7.0.0/16\nFLANNEL_SUBNET=%v/24\nFLANNEL_IPV6_NETWORK=fd00:172:7::/48\nFLANNEL_IPV6_SUBNET=%v/64\nFLANNEL_MTU=%d\nFLANNEL_IPMASQ=false\n",
+		f.Subnet.Masked().Addr().Next(), own.Addr().Next(), mtu); string(text) != want {
+		n.t.Errorf("%s: subnet.env is %q, want %q", n.Name, text, want)
+	}
+	key := n.leaseKey() + "&" + strings.ReplaceAll(own.String(), "/", "-")
+	want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":"%v","BackendType":"%s"%s}`, n.addr, n.addr6(), backend, data)
+	if leases := n.net.leases(); leases[key] != want {
 		n.t.Errorf("%s: leases %v, want %s with %s", n.Name, leases, key, want)
 	}
-	dev, via := "eth0", peer.addr6()
-	if backend == "vxlan" {
-		dev, via = "flannel-v6.1", peer.file().IPv6Subnet.Masked().Addr()
+	n.compare("ip -6 route", func() ([]string, error) { return n.RouteLines(unix.AF_INET6) }, []string{route})
+}
+
+// checkSecond compares the device of IPv6 and its entries for the peer. It returns
+// what the node's lease has to say of both devices.
+func (n *node) checkSecond(own netip.Prefix, peer *node, other netip.Prefix) string {
+	n.t.Helper()
+	const dev = "flannel-v6.1"
+	first, err := n.Device("flannel.1")
+	check(n.t, err)
+	d, err := n.Device(dev)
+	check(n.t, err)
+	if base := netip.PrefixFrom(own.Addr(), 128); d.MTU != 1430 || !slices.Contains(d.Addresses, base) {
+		n.t.Errorf("%s: %s has mtu %d and %v, want 1430 and %v", n.Name, dev, d.MTU, d.Addresses, base)
 	}
-	eventually(n.t, func() error {
-		l, err := n.Netlink().LinkByName(dev)
-		if err != nil {
-			return err
-		}
-		routes, err := n.Netlink().RouteList(l, netlink.FAMILY_V6)
-		if err != nil {
-			return err
-		}
-		for _, r := range routes {
-			if r.Dst != nil && r.Dst.String() == peer.file().IPv6Subnet.Masked().String() && r.Gw.String() == via.String() {
-				return nil
-			}
-		}
-		return fmt.Errorf("%s: no route to %v via %v dev %s among %v", n.Name, peer.file().IPv6Subnet, via, dev, routes)
-	})
+	end, err := peer.Device(dev)
+	check(n.t, err)
+	n.compare("bridge fdb", func() ([]string, error) { return trimmed(n.fdb(dev, d.Kind)), nil },
+		[]string{fmt.Sprintf("%v dst %v self permanent", end.MAC, peer.addr6())})
+	n.compare("ip -6 neigh", func() ([]string, error) { return n.neighbours(d.Index, unix.AF_INET6) },
+		[]string{fmt.Sprintf("%v lladdr %v PERMANENT", other.Addr(), end.MAC)})
+	return fmt.Sprintf(`,"BackendData":{"VNI":1,"VtepMAC":"%v"},"BackendV6Data":{"VNI":1,"VtepMAC":"%v"}`, first.MAC, d.MAC)
 }
 
 // reachDual has the nodes' containers reach each other over both families.

@@ -133,7 +133,7 @@ func (o *overlay) checkVXLAN(n, peer *node) {
 	}
 	want := fmt.Sprintf("%s dst %v self permanent", mac, peer.addr)
 	eventually(o.t, func() error {
-		if lines := n.fdb(device.Type()); !strings.Contains(lines, want+"\n") {
+		if lines := n.fdb("flannel.1", device.Type()); !strings.Contains(lines, want+"\n") {
 			return fmt.Errorf("%s: no %q in %s", n.Name, want, lines)
 		}
 		return nil
@@ -156,13 +156,13 @@ func (n *node) checkAddress(device netlink.Link) {
 	}
 }
 
-// fdb is that of flannel.1: the kernel's by netlink, weft's by its program.
-func (n *node) fdb(kind string) string {
+// fdb is that of a device: the kernel's by netlink, weft's by its program.
+func (n *node) fdb(dev, kind string) string {
 	n.t.Helper()
 	if kind != "vxlan" {
-		return n.run("fdb", "show", "dev", "flannel.1").Stdout
+		return n.run("fdb", "show", "dev", dev).Stdout
 	}
-	entries, err := n.FDB("flannel.1")
+	entries, err := n.FDB(dev)
 	check(n.t, err)
 	var b strings.Builder
 	for i := range entries {

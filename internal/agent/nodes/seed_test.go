@@ -170,8 +170,8 @@ func (s *seed) checkDevice(n *node, i int) {
 		entries = s.lines(n, i, fmt.Sprintf(s.entry, peer.MAC))
 		neighbours = s.lines(n, i, fmt.Sprintf("{peer}.0 lladdr %s PERMANENT", peer.MAC))
 	}
-	n.compare("bridge fdb", func() ([]string, error) { return trimmed(n.fdb(d.Kind)), nil }, entries)
-	n.compare("ip neigh", func() ([]string, error) { return n.neighbours(d.Index) }, neighbours)
+	n.compare("bridge fdb", func() ([]string, error) { return trimmed(n.fdb(d.Name, d.Kind)), nil }, entries)
+	n.compare("ip neigh", func() ([]string, error) { return n.neighbours(d.Index, unix.AF_INET) }, neighbours)
 }
 
 // checkNumbers wants one address of IPv4, and an MTU.
@@ -196,8 +196,8 @@ func trimmed(text string) (lines []string) {
 }
 
 // neighbours are the permanent ones, as `ip neigh show dev` writes them.
-func (n *node) neighbours(index int) (lines []string, err error) {
-	found, err := n.Netlink().NeighList(index, unix.AF_INET)
+func (n *node) neighbours(index, family int) (lines []string, err error) {
+	found, err := n.Netlink().NeighList(index, family)
 	for _, e := range found {
 		if e.State == netlink.NUD_PERMANENT {
 			lines = append(lines, fmt.Sprintf("%s lladdr %s PERMANENT", e.IP, e.HardwareAddr))
