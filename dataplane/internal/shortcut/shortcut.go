@@ -40,6 +40,10 @@ const settle = time.Millisecond
 // may have been so before the packet came.
 const enqueue = 100 * time.Microsecond
 
+// homeFor is how long a device that was seen in its namespace is taken to be
+// there: far less than it takes to move one and bring it up again.
+const homeFor = 100 * time.Microsecond
+
 // Slot is memory that programs read and the process writes: of a link, or of a
 // socket that it receives by.
 type Slot struct {
@@ -53,6 +57,7 @@ const (
 	wordDrained = 1
 	wordDevice  = 2 // index of the link's TAP device
 	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
+	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
 )
 
 // Changes counts the changes of a link: whoever changes what its frames meet

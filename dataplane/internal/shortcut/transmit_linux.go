@@ -55,7 +55,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	a.here("inner")
 	a.find(t.sends, sendKeyAt, sendTimeAt)
 	a.holds(t.slots, flowLink)
-	t.anchor.home(a, sendTupleAt, sendMarkAt)
+	t.atHome(a)
 	a.load32(asm.R3, asm.RFP, sendInnerAt)
 	a.load32(asm.R4, rFlow, sendInner)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
@@ -64,6 +64,20 @@ func (t *Table) sendProgram() asm.Instructions {
 	t.sendOut(a)
 	a.leave(sendTimeAt)
 	return a.list
+}
+
+// atHome waits unless the device is in the table's namespace. It is not asked for
+// every frame, since that costs as much as finding the flow.
+func (t *Table) atHome(a *assembler) {
+	a.slot(t.slots, asm.R1, flowLink)
+	a.load64(asm.R3, asm.R1, wordHome*8)
+	a.load64(asm.R4, asm.RFP, sendTimeAt)
+	a.add(asm.Sub.Reg(asm.R4, asm.R3), asm.JLT.Imm(asm.R4, int32(homeFor), "home"))
+	t.anchor.home(a, sendTupleAt, sendMarkAt)
+	a.slot(t.slots, asm.R1, flowLink)
+	a.load64(asm.R4, asm.RFP, sendTimeAt)
+	a.store(asm.R1, wordHome*8, asm.R4, asm.DWord)
+	a.here("home")
 }
 
 // sendInner4 reads an inner IPv4 header.
