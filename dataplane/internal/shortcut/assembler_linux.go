@@ -154,10 +154,10 @@ func (a *assembler) find(m *ebpf.Map, keyAt int32, timeAt int16) {
 	a.store(asm.RFP, timeAt, asm.R0, asm.DWord)
 }
 
-// slot has the slot in dst whose offset is in the flow at offsetAt.
-func (a *assembler) slot(slots *ebpf.Map, dst asm.Register, offsetAt int16) {
+// slot has the slot in R1 whose offset is in the flow at offsetAt.
+func (a *assembler) slot(slots *ebpf.Map, offsetAt int16) {
 	a.load32(asm.R2, rFlow, offsetAt)
-	a.add(asm.And.Imm(asm.R2, slotMask), asm.LoadMapValue(dst, slots.FD(), 0), asm.Add.Reg(dst, asm.R2))
+	a.add(asm.And.Imm(asm.R2, slotMask), asm.LoadMapValue(asm.R1, slots.FD(), 0), asm.Add.Reg(asm.R1, asm.R2))
 }
 
 // slotMask keeps an offset inside of the slots, as far as the verifier sees.
@@ -169,12 +169,12 @@ const slotMask = (maxSlots - 1) * slotWords * 8
 func (a *assembler) holds(slots *ebpf.Map, queueAt int16) {
 	a.load64(asm.R4, rFlow, flowExpires)
 	a.add(asm.JGE.Reg(asm.R0, asm.R4, toWait))
-	a.slot(slots, asm.R1, flowLink)
+	a.slot(slots, flowLink)
 	a.load64(asm.R3, asm.R1, wordVersion*8)
 	a.load64(asm.R4, rFlow, flowVersion)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
 	if queueAt != flowLink {
-		a.slot(slots, asm.R1, queueAt)
+		a.slot(slots, queueAt)
 	}
 	a.load64(asm.R3, asm.R1, wordDrained*8)
 	a.load64(asm.R4, rFlow, flowWaited)

@@ -197,7 +197,7 @@ func (t *Table) join(a *assembler) {
 	a.load64(asm.R1, asm.RFP, receiveTimeAt)
 	a.load64(asm.R2, rFlow, receiveWhole)
 	a.add(asm.Sub.Reg(asm.R1, asm.R2), asm.JLT.Imm(asm.R1, int32(wholeFor), "whole"))
-	a.slot(t.slots, asm.R1, flowLink)
+	a.slot(t.slots, flowLink)
 	a.load64(asm.R1, asm.R1, wordJoiner*8)
 	a.store(asm.RFP, receiveJoin, asm.R1, asm.DWord)
 	a.here("whole")

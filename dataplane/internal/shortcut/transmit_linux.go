@@ -69,12 +69,12 @@ func (t *Table) sendProgram() asm.Instructions {
 // atHome waits unless the device is in the table's namespace. It is not asked for
 // every frame, since that costs as much as finding the flow.
 func (t *Table) atHome(a *assembler) {
-	a.slot(t.slots, asm.R1, flowLink)
+	a.slot(t.slots, flowLink)
 	a.load64(asm.R3, asm.R1, wordHome*8)
 	a.load64(asm.R4, asm.RFP, sendTimeAt)
 	a.add(asm.Sub.Reg(asm.R4, asm.R3), asm.JLT.Imm(asm.R4, int32(homeFor), "home"))
 	t.anchor.home(a, sendTupleAt, sendMarkAt)
-	a.slot(t.slots, asm.R1, flowLink)
+	a.slot(t.slots, flowLink)
 	a.load64(asm.R4, asm.RFP, sendTimeAt)
 	a.store(asm.R1, wordHome*8, asm.R4, asm.DWord)
 	a.here("home")
