@@ -47,19 +47,12 @@ func TestResultsAreWhole(t *testing.T) {
 		for _, path := range []string{"veth", "kernel", "weft", "weft-default-buffer", "weft-portable"} {
 			wholeRows(t, f.Without(containers, crowded, peers), mode, path, result.Rows())
 		}
-		if f.Setting("weft") == beforeContainers {
-			continue
-		}
 		wholeRows(t, f.Of(peers), "", "weft-256-peers", result.Rows()[5:7])
 		for _, path := range overlays {
 			wholeRows(t, f.Of(containers), mode, path, slices.DeleteFunc(result.Rows(), func(row result.Row) bool { return !f.Of(containers).Measured(row) }))
 		}
 	}
 }
-
-// beforeContainers is the version whose results are the last without any of
-// containers; to be taken out with them.
-const beforeContainers = "8dc62cc"
 
 var (
 	modes    = []string{"offloads-on", "wire-like"}
