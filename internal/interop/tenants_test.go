@@ -164,8 +164,12 @@ func TestTenants(t *testing.T) {
 				if n := boundTo(t, v.Host, "udp", 4789); n != 1 {
 					t.Errorf("host %s has %d sockets on the port for three links, want one", v.Name, n)
 				}
-				if n := sockets(t, v.Host, "udp"); v.kind == user && n != 1+64 {
-					t.Errorf("host %s has %d sockets for three links, want one to receive and 64 to send", v.Name, n)
+				want := 1 + 64
+				if lab.LackOfShortcuts() == nil {
+					want++ // by which programs know the namespace
+				}
+				if n := sockets(t, v.Host, "udp"); v.kind == user && n != want {
+					t.Errorf("host %s has %d sockets for three links, want one to receive, 64 to send and perhaps one of the programs: %d", v.Name, n, want)
 				}
 			}
 		})
