@@ -40,11 +40,16 @@ func loadBPF() error {
 		kind, instructions uint32
 		code, license      uint64
 	}{unix.BPF_PROG_TYPE_SCHED_CLS, uint32(len(bpfCode)), address(&bpfCode), address(&bpfLicense)}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return errno
+	for {
+		fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+		switch errno {
+		case 0:
+			return unix.Close(int(fd))
+		case unix.EAGAIN: // a signal came, as the runtime sends them
+		default:
+			return errno
+		}
 	}
-	return unix.Close(int(fd))
 }
 
 func address[T any](p *T) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }
