@@ -36,6 +36,9 @@ func (t *shortcuts) open(log *zap.Logger) {
 	if table.Uncut != "" {
 		log.Info("super-frames with a shorter last segment are cut by this process", zap.String("offload", shortcutTxName), zap.String("why", table.Uncut))
 	}
+	if table.Unscrubbed != "" {
+		log.Info("super-frames to be passed on are received by this process", zap.String("offload", shortcutRxName), zap.String("why", table.Unscrubbed))
+	}
 	t.table = table
 }
 
@@ -217,7 +220,7 @@ func (l *Link) heardFrom(source routetable.MAC, r *received) {
 	}
 	s.table.Receive(&shortcut.Receive{
 		From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
-		Device: device, Link: s.slot, Version: s.version, Queue: r.from.queue,
+		Device: device, MAC: l.attrs.Load().mac, Link: s.slot, Version: s.version, Queue: r.from.queue,
 	})
 	r.from.tap(r.Device, s.table, p)
 }

@@ -67,6 +67,14 @@ func (h *Host) SetUp(dev string) error {
 // SetDown takes a device down, which costs it its IPv6 addresses.
 func (h *Host) SetDown(dev string) error { return h.onLink(dev, "taking down", h.nl.LinkSetDown) }
 
+// Rename takes a device down and gives it another name.
+func (h *Host) Rename(dev, name string) error {
+	if err := h.SetDown(dev); err != nil {
+		return err
+	}
+	return h.onLink(dev, "renaming", func(l netlink.Link) error { return h.nl.LinkSetName(l, name) })
+}
+
 // Delete deletes a device.
 func (h *Host) Delete(dev string) error { return h.onLink(dev, "deleting", h.nl.LinkDel) }
 

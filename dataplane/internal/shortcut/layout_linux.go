@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/encap"
+	"github.com/weftnet/weft/routetable"
 )
 
 // What a flow to be sent is found by, in network byte order but for the first
@@ -226,4 +227,9 @@ func (r *Receive) value(now uint64) (v [receiveValueLen]byte) {
 	putFlow(v[:], now, r.Version, r.Link, r.Device)
 	binary.NativeEndian.PutUint32(v[receiveQueue:], uint32(r.Queue.offset()))
 	return v
+}
+
+// macWord is an address as a program loads it from a frame: four bytes and two.
+func macWord(m routetable.MAC) uint64 {
+	return uint64(binary.NativeEndian.Uint32(m[:4])) | uint64(binary.NativeEndian.Uint16(m[4:]))<<32
 }

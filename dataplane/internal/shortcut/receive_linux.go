@@ -17,6 +17,8 @@ const (
 	receiveFigure = receiveSizeAt - 8  // u32, the key of the figures
 	receiveEther  = receiveFigure - 16 // the inner Ethernet header
 	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
+	receiveScrub  = receiveJoin - 8    // u64, not 0 if it is to be scrubbed
+	receiveBuffer = receiveScrub - int16(scrubBuffer)
 )
 
 // receiveProgram runs on what an underlay device receives.
@@ -179,28 +181,43 @@ func (t *Table) innerPacket(a *assembler) {
 // join decides whether the packet, whose protocol is in R5, is to be joined
 // with others.
 func (t *Table) join(a *assembler) {
-	a.clear(receiveJoin, 8)
+	a.clear(receiveScrub, 16)
+	a.load64(asm.R1, asm.RFP, receiveTimeAt)
 	a.load32(asm.R3, rSkb, skbGSOSize)
 	a.add(asm.JEq.Imm(asm.R3, 0, "single"))
 	a.unless(asm.R5, 6, toWait)
-	a.load64(asm.R1, asm.RFP, receiveTimeAt)
 	a.store(rFlow, receiveWhole, asm.R1, asm.DWord)
-	a.add(asm.Ja.Label("whole"))
+	a.add(asm.Ja.Label("super"))
 
 	// A TCP segment that is worth it is joined with others, but not where the
 	// wire carries super-frames: they are joined already, and must not be
 	// overtaken by, or overtake, what lies between them.
 	a.here("single")
 	a.unless(asm.R5, 6, "whole")
+	a.load64(asm.R2, rFlow, receiveWhole)
+	a.add(asm.Sub.Reg(asm.R1, asm.R2), asm.JLT.Imm(asm.R1, int32(wholeFor), t.scrubber.between()))
 	a.load64(asm.R1, asm.RFP, receiveSizeAt)
 	a.add(asm.JLE.Imm(asm.R1, joinMin, "whole"))
-	a.load64(asm.R1, asm.RFP, receiveTimeAt)
-	a.load64(asm.R2, rFlow, receiveWhole)
-	a.add(asm.Sub.Reg(asm.R1, asm.R2), asm.JLT.Imm(asm.R1, int32(wholeFor), "whole"))
 	a.slot(t.slots, flowLink)
 	a.load64(asm.R1, asm.R1, wordJoiner*8)
 	a.store(asm.RFP, receiveJoin, asm.R1, asm.DWord)
+	a.add(asm.Ja.Label("whole"))
+	t.super(a)
 	a.here("whole")
+}
+
+// super decides about a super-frame: the process makes a new one of it, unless it
+// can be scrubbed or need not be.
+func (t *Table) super(a *assembler) {
+	a.here("super")
+	t.passedOn(a, receiveEther, receiveBuffer, "whole")
+	if t.scrubber.in == 0 {
+		a.add(asm.Ja.Label(toWait))
+		return
+	}
+	a.load64(asm.R1, asm.RFP, receiveSizeAt)
+	a.add(asm.JGT.Imm(asm.R1, scrubMax, "whole"))
+	a.add(asm.StoreImm(asm.RFP, receiveScrub, 1, asm.Word))
 }
 
 const (
@@ -210,6 +227,13 @@ const (
 
 // receiveIn takes the outer headers off and gives the frame to the TAP device.
 func (t *Table) receiveIn(a *assembler) {
+	if t.scrubber.in != 0 {
+		a.load32(asm.R1, asm.RFP, receiveScrub)
+		a.add(asm.JEq.Imm(asm.R1, 0, "plain"))
+		a.count(t.figures, 16, receiveFigure, receiveSizeAt, "scrub")
+		t.scrubber.scrub(a, receiveEther, receiveSizeAt, receiveBuffer)
+		a.here("plain")
+	}
 	a.add(asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv4, asm.DWord))
 	a.load16(asm.R3, asm.RFP, receiveEther+12)
 	a.add(asm.JEq.Imm(asm.R3, network(0x0800), "decap"), asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv6, asm.DWord))

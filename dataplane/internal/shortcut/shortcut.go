@@ -57,6 +57,7 @@ const (
 	wordDrained = 1
 	wordDevice  = 2 // index of the link's TAP device
 	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
+	wordMAC     = 5 // of the link's TAP device, see macWord
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
 )
 
@@ -95,7 +96,8 @@ type Receive struct {
 	VNI      uint32
 	Source   routetable.MAC // of the inner frame
 
-	Device  int // index of the TAP device
+	Device  int            // index of the TAP device
+	MAC     routetable.MAC // of that
 	Link    *Slot
 	Version uint64 // of Link.Changes, from before a frame was looked at
 	Queue   *Slot  // of the socket

@@ -25,11 +25,16 @@ type Table struct {
 	// process's where each datagram is to have a checksum; "" if they are not.
 	Uncut string
 
+	// Unscrubbed says why super-frames that are to be passed on are the process's;
+	// "" if they are not.
+	Unscrubbed string
+
 	sends, receives, slots, figures *ebpf.Map
 	send, receive                   *ebpf.Program
 	anchor                          anchor
 	joiner                          joiner
 	cutter                          cutter
+	scrubber                        scrubber
 
 	mu       sync.Mutex
 	closed   bool
@@ -101,6 +106,9 @@ func (t *Table) openJoiner() error {
 	if err := t.cutter.open(&t.joiner); err != nil {
 		t.Uncut = err.Error()
 	}
+	if err := t.scrubber.open(&t.joiner); err != nil {
+		t.Unscrubbed = err.Error()
+	}
 	return nil
 }
 
@@ -121,6 +129,7 @@ func (t *Table) Close() {
 		l.Close()
 	}
 	t.anchor.close()
+	t.scrubber.close()
 	t.cutter.close()
 	t.joiner.close()
 	for _, p := range []*ebpf.Program{t.send, t.receive} {
@@ -236,6 +245,7 @@ func (t *Table) Send(s *Send) bool {
 func (t *Table) Receive(r *Receive) bool {
 	r.Link.words[wordDevice].Store(uint64(r.Device))
 	r.Link.words[wordJoiner].Store(uint64(t.joiner.in))
+	r.Link.words[wordMAC].Store(macWord(r.MAC))
 	key, value := r.key(), r.value(Now())
 	var before [receiveValueLen]byte
 	if t.receives.Lookup(&key, &before) == nil {

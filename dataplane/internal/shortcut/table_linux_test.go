@@ -68,8 +68,8 @@ func TestClose(t *testing.T) {
 		tab, err := Open()
 		check(t, err)
 		got := devices(h)
-		if slices.Sort(got); fmt.Sprint(got) != "[weft-rx0a weft-rx0b weft-rx0c]" || tab.Uncut != "" {
-			t.Errorf("devices %v, %q", got, tab.Uncut)
+		if slices.Sort(got); fmt.Sprint(got) != "[weft-rx0a weft-rx0b weft-rx0c weft-rx0d]" || tab.Uncut+tab.Unscrubbed != "" {
+			t.Errorf("devices %v, %q, %q", got, tab.Uncut, tab.Unscrubbed)
 		}
 		check(t, tab.ReceiveBy(underIndex))
 		if received(t) != 1 {
@@ -124,9 +124,13 @@ func TestKilled(t *testing.T) {
 		running, err := Open()
 		check(t, err)
 		defer running.Close()
-		// The kernel closes descriptors and leaves devices.
+		// The kernel closes descriptors and leaves devices, but for what is in a
+		// namespace that nobody holds.
 		check(t, killed.joiner.link.Close())
+		check(t, killed.scrubber.link.Close())
 		check(t, killed.joiner.program.Close())
+		killed.scrubber.inside.Close()
+		check(t, killed.scrubber.namespace.Close())
 		before := running.joiner.in
 		next, err := Open()
 		check(t, err)
@@ -137,7 +141,7 @@ func TestKilled(t *testing.T) {
 		if _, err := h.Netlink().LinkByIndex(before); err != nil {
 			t.Errorf("the running one's: %v", err)
 		}
-		if got := devices(h); len(got) != 6 {
+		if got := devices(h); len(got) != 8 {
 			t.Errorf("devices %v", got)
 		}
 		return nil
@@ -155,6 +159,20 @@ func TestUncut(t *testing.T) {
 		defer tab.Close()
 		if !strings.HasPrefix(tab.Uncut, "a device to cut super-frames: ") || tab.cutter != (cutter{}) || tab.joiner.in == 0 {
 			t.Errorf("%q, %+v", tab.Uncut, tab.cutter)
+		}
+		return nil
+	})
+}
+
+// So it is where the device that scrubs is not to be had.
+func TestUnscrubbed(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		check(t, h.Rename("lo", "weft-rx0d")) // which nobody can delete
+		tab, err := Open()
+		check(t, err)
+		defer tab.Close()
+		if !strings.HasPrefix(tab.Unscrubbed, "a device to scrub super-frames: ") || tab.scrubber.in != 0 || tab.scrubber.netlink != nil || tab.cutter.in == 0 {
+			t.Errorf("%q, %+v", tab.Unscrubbed, tab.scrubber)
 		}
 		return nil
 	})

@@ -8,7 +8,7 @@ import (
 )
 
 // Table has nothing in it.
-type Table struct{ Uncut string }
+type Table struct{ Uncut, Unscrubbed string }
 
 // Open has nothing to open.
 func Open() (*Table, error) { return nil, errors.New("it takes Linux") }
