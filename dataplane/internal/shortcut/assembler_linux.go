@@ -16,9 +16,11 @@ const (
 	skbQueueMapping = 12
 	skbVLANPresent  = 20
 	skbVLANTCI      = 24
+	skbIngress      = 36 // index of the device that it was received by
 	skbIfIndex      = 40
 	skbData         = 76
 	skbDataEnd      = 80
+	skbGSOSegs      = 164
 	skbGSOSize      = 176
 )
 
@@ -202,8 +204,8 @@ func (a *assembler) count(figures *ebpf.Map, packetsAt, keyAt, sizeAt int16, don
 // slotShift turns a slot's offset into its index.
 const slotShift = 6
 
-// leave ends the program, at its two labels, with the packet left to the
-// process.
+// leave is where a program goes with a packet that is left to the process, by two
+// labels, and notes that in its flow. What follows ends the program.
 func (a *assembler) leave(timeAt int16) {
 	a.here(toWait)
 	a.load64(asm.R1, asm.RFP, timeAt)
@@ -211,5 +213,4 @@ func (a *assembler) leave(timeAt int16) {
 	a.add(asm.JGE.Reg(asm.R2, asm.R1, toUnknown)) // it has to wait for longer as it is
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
 	a.here(toUnknown)
-	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
 }

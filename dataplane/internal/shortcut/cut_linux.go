@@ -9,7 +9,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 )
 
@@ -19,14 +18,19 @@ import (
 //
 //	TAP's egress ──> c (macvlan: cuts) ──> b's egress: checksum ──> underlay device
 //
+// Received runs of datagrams are cut there too, since no program can take one apart:
+//
+//	underlay ──> c (macvlan: cuts) ──> b's egress: takes outer headers off ──> TAP
+//
 // It lies on one end of the joiner's pair. All of it is one call on one CPU:
 // nothing is queued on the way, and no other frame can come between.
 type cutter struct {
 	in      int       // index of the device that super-frames are given to; 0 without
+	lower   int       // of the device below it, which they leave by
 	mark    uint64    // in place of MAC addresses, by which the program knows its own
 	hops    *ebpf.Map // of the super-frame that is being cut on a CPU: where it goes
-	program *ebpf.Program
-	link    link.Link
+	send    attachment
+	receive attachment
 }
 
 // What is known of a super-frame that is being cut.
@@ -38,9 +42,13 @@ const (
 	hopLen     = 32 // bytes
 )
 
-// cutAbove is the size from which the device has super-frames cut: less than any
-// has, and not less than the kernel allows to set (MAX_TCP_HEADER).
-const cutAbove = 512
+// From cutAbove bytes on, or with more than cutSegments segments if a program has
+// not changed the packet, the device has it cut. Super-frames are larger, and
+// the kernel does not take less (MAX_TCP_HEADER); a run of datagrams may be shorter.
+const (
+	cutAbove    = 512
+	cutSegments = 1
+)
 
 // open makes the device on an end of the joiner's pair. Where it is not to be had
 // the process cuts such super-frames.
@@ -66,8 +74,7 @@ func (c *cutter) load() (err error) {
 	if err != nil {
 		return err
 	}
-	c.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "weft_cut", Type: ebpf.SchedCLS, Instructions: c.cutProgram()})
-	return err
+	return c.send.load("weft_cut", c.cutProgram())
 }
 
 // create makes the device; it goes with the pair.
@@ -76,8 +83,8 @@ func (c *cutter) create(j *joiner) error {
 	if err != nil {
 		return err
 	}
-	c.link, err = link.AttachTCX(link.TCXOptions{Interface: lower.Attrs().Index, Program: c.program, Attach: ebpf.AttachTCXEgress})
-	if err != nil {
+	c.lower = lower.Attrs().Index
+	if err := c.send.attach(c.lower, ebpf.AttachTCXEgress); err != nil {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -89,14 +96,15 @@ func (c *cutter) create(j *joiner) error {
 	if err != nil {
 		return err
 	}
-	// A macvlan device's segmentation offloads cannot be switched off; a limit
-	// comes to the same.
+	// A macvlan device's segmentation offloads cannot be switched off; limits come to
+	// the same.
 	if err := j.netlink.LinkSetGSOMaxSize(device, cutAbove); err != nil {
 		return err
 	}
-	// Fails where there is no IPv6.
-	_ = j.netlink.LinkSetIP6AddrGenMode(device, addrGenModeNone)
-	if err := j.netlink.LinkSetUp(device); err != nil {
+	if err := j.netlink.LinkSetGSOMaxSegs(device, cutSegments); err != nil {
+		return err
+	}
+	if err := quietUp(j.netlink, device); err != nil {
 		return err
 	}
 	c.in = device.Attrs().Index
@@ -104,12 +112,8 @@ func (c *cutter) create(j *joiner) error {
 }
 
 func (c *cutter) close() {
-	if c.link != nil {
-		c.link.Close()
-	}
-	if c.program != nil {
-		c.program.Close()
-	}
+	c.send.close()
+	c.receive.close()
 	if c.hops != nil {
 		c.hops.Close()
 	}
@@ -168,8 +172,8 @@ func (c *cutter) cutProgram() asm.Instructions {
 	a.here("right")
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
 	a.sendTo(rFlow, hopIfIndex, hopNext)
-	a.here(toUnknown) // a neighbour's question, say
-	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	a.here(toUnknown) // a received run's
+	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
 	return a.list
 }
 
@@ -190,4 +194,60 @@ func cutChecksum(a *assembler) {
 	a.add(asm.JEq.Imm(asm.R4, int32(etherLen)+20, "complete"), asm.Add.Reg(asm.R5, asm.R1))
 	a.here("complete")
 	a.checksum("checksum")
+}
+
+// maxRuns is how many runs of a station the kernel cuts within a Lease. A weft that
+// sends past its process too sends few: what it has not told of yet. One that sends
+// nothing but runs is better served by the process: the kernel has each datagram wait
+// in the backlog of a core, which is short.
+const maxRuns = 128
+
+// cutRun gives a received run to the device. Where there is none, or after too many,
+// the process takes it apart, and a station whose datagrams arrive now in runs and
+// now alone is its for as long: what a program gives to the TAP device waits in the
+// backlog, and what is left to the process may overtake it there.
+func (c *cutter) cutRun(a *assembler) {
+	a.load64(asm.R1, asm.RFP, receiveTimeAt)
+	if c.in != 0 {
+		a.load64(asm.R2, rFlow, receiveRuns)
+		a.add(asm.JGE.Reg(asm.R2, asm.R1, "after"), asm.Mov.Reg(asm.R2, asm.R1))
+		a.here("after")
+		a.add(asm.Mov.Reg(asm.R3, asm.R2), asm.Sub.Reg(asm.R3, asm.R1), asm.JGT.Imm(asm.R3, int32(Lease), "many"))
+		a.add(asm.Add.Imm(asm.R2, int32(Lease/maxRuns)))
+		a.store(rFlow, receiveRuns, asm.R2, asm.DWord)
+		a.add(asm.Mov.Imm(asm.R1, int32(c.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
+		a.here("many")
+	}
+	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))
+	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
+	a.add(asm.Ja.Label(toUnknown))
+}
+
+// receiveRuns has the datagrams of runs taken in where they come out.
+func (t *Table) receiveRuns() error {
+	if t.cutter.in == 0 {
+		return nil
+	}
+	if err := t.cutter.receive.load("weft_run", t.runProgram()); err != nil {
+		return explain("load a BPF program", err)
+	}
+	return t.cutter.receive.attach(t.cutter.lower, ebpf.AttachTCXEgress)
+}
+
+// runProgram runs on each datagram of a received run that was cut. One that is left
+// to the process goes back to the underlay device, alone.
+func (t *Table) runProgram() asm.Instructions {
+	a := &assembler{}
+	a.add(asm.Mov.Reg(rSkb, asm.R1))
+	a.load32(asm.R2, rSkb, skbIngress)
+	a.add(asm.JEq.Imm(asm.R2, 0, "stray"))
+	a.load32(asm.R2, rSkb, skbGSOSize)
+	a.unless(asm.R2, 0, "stray") // somebody has changed the device, and it would be cut for ever
+	t.receiveBy(a, func(a *assembler) { a.add(asm.Ja.Label("stray")) })
+	a.leave(receiveTimeAt)
+	a.load32(asm.R1, rSkb, skbIngress)
+	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
+	a.here("stray") // a neighbour's question, say
+	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	return a.list
 }

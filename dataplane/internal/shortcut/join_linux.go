@@ -24,8 +24,7 @@ type joiner struct {
 	netlink *netlink.Handle // in the namespace of the pair
 	in      int             // index of the device that segments are given to; 0 without
 	name    string
-	program *ebpf.Program
-	link    link.Link
+	joined  attachment // of what comes out
 }
 
 // joinerName has the number of the pair put in, and a letter for its end.
@@ -38,7 +37,7 @@ func (j *joiner) open(t *Table) error {
 		j.create,
 		func() error { return setFeature(j.name+"a", unix.ETHTOOL_STSO, 0) }, // or it does not join
 		func() error { return setFeature(j.name+"b", unix.ETHTOOL_SGRO, 1) },
-		func() error { return j.load(t) },
+		func() error { return j.joined.load("weft_join", t.joinedProgram()) },
 		j.start,
 	}
 	for _, step := range steps {
@@ -81,11 +80,6 @@ func (j *joiner) reclaim(name string) bool {
 	return err == nil && len(found.Programs) == 0 && j.netlink.LinkDel(end) == nil
 }
 
-func (j *joiner) load(t *Table) (err error) {
-	j.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "weft_join", Type: ebpf.SchedCLS, Instructions: t.joinedProgram()})
-	return err
-}
-
 // start brings both ends up, without addresses.
 func (j *joiner) start() error {
 	for _, end := range []string{"b", "a"} {
@@ -93,15 +87,12 @@ func (j *joiner) start() error {
 		if err != nil {
 			return err
 		}
-		// Fails where there is no IPv6.
-		_ = j.netlink.LinkSetIP6AddrGenMode(device, addrGenModeNone)
 		if end == "b" {
-			j.link, err = link.AttachTCX(link.TCXOptions{Interface: device.Attrs().Index, Program: j.program, Attach: ebpf.AttachTCXIngress})
-			if err != nil {
+			if err := j.joined.attach(device.Attrs().Index, ebpf.AttachTCXIngress); err != nil {
 				return err
 			}
 		}
-		if err := j.netlink.LinkSetUp(device); err != nil {
+		if err := quietUp(j.netlink, device); err != nil {
 			return err
 		}
 		j.in = device.Attrs().Index
@@ -109,15 +100,17 @@ func (j *joiner) start() error {
 	return nil
 }
 
+// quietUp brings a device up without addresses.
+func quietUp(h *netlink.Handle, device netlink.Link) error {
+	// Fails where there is no IPv6.
+	_ = h.LinkSetIP6AddrGenMode(device, addrGenModeNone)
+	return h.LinkSetUp(device)
+}
+
 const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE (linux/if_link.h)
 
 func (j *joiner) close() {
-	if j.link != nil {
-		j.link.Close()
-	}
-	if j.program != nil {
-		j.program.Close()
-	}
+	j.joined.close()
 	if j.name != "" {
 		if device, err := j.netlink.LinkByName(j.name + "a"); err == nil {
 			_ = j.netlink.LinkDel(device)

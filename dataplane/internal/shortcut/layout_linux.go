@@ -78,7 +78,8 @@ const (
 
 	receiveQueue    = 32 // u32, offset of the socket's slot
 	receiveWhole    = 40 // u64, when a super-frame came last; written by the program
-	receiveValueLen = 48
+	receiveRuns     = 48 // u64, until when runs that were cut make up for others; written by the program
+	receiveValueLen = 56
 )
 
 // key returns what the flow of a frame is found by, and the word that all its

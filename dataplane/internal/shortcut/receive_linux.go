@@ -18,13 +18,23 @@ const (
 	receiveEther  = receiveFigure - 16 // the inner Ethernet header
 	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
 	receiveScrub  = receiveJoin - 8    // u64, not 0 if it is to be scrubbed
-	receiveBuffer = receiveScrub - int16(scrubBuffer)
+	receiveRun    = receiveScrub - 8   // u64, not 0 if it is a run of datagrams
+	receiveBuffer = receiveRun - int16(scrubBuffer)
 )
 
 // receiveProgram runs on what an underlay device receives.
 func (t *Table) receiveProgram() asm.Instructions {
 	a := &assembler{}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
+	t.receiveBy(a, t.cutter.cutRun)
+	a.leave(receiveTimeAt)
+	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
+	return a.list
+}
+
+// receiveBy takes a packet in, or goes to where it is left to the process. A run
+// of datagrams is what run makes of it.
+func (t *Table) receiveBy(a *assembler, run func(*assembler)) {
 	a.load32(asm.R2, rSkb, skbVLANPresent)
 	a.unless(asm.R2, 0, toUnknown)
 	a.load32(asm.R2, rSkb, skbPacketType)
@@ -45,9 +55,11 @@ func (t *Table) receiveProgram() asm.Instructions {
 	a.load64(asm.R3, asm.RFP, receiveECNAt)
 	a.add(asm.And.Imm(asm.R3, 1))
 	a.unless(asm.R3, 0, toWait) // ECT(1) or CE: goes into the inner header (RFC 6040 §4.2)
+	a.load64(asm.R3, asm.RFP, receiveRun)
+	a.add(asm.JEq.Imm(asm.R3, 0, "packet"))
+	run(a)
+	a.here("packet")
 	t.receiveIn(a)
-	a.leave(receiveTimeAt)
-	return a.list
 }
 
 // innerMin is what has to be there behind the outer IP header: UDP, VXLAN, the
@@ -138,9 +150,12 @@ func vxlanHeaders(a *assembler, udp int16) {
 }
 
 // innerPacket waits unless the inner packet is one of IP that fills the outer
-// one. So a run of datagrams that UDP_GRO has joined is left to the process,
-// which can take it apart; a super-frame that the sender left whole is not.
+// one, or the first of a run of datagrams, as a process sends them or UDP_GRO joins
+// them. A run with TCP inside is left to the process, which makes a super-frame of
+// it; unless the first of it says that it is all of it, which no sender of good will
+// has it say.
 func (t *Table) innerPacket(a *assembler) {
+	a.clear(receiveRun, 8)
 	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst))
 	for i := int16(0); i < 12; i += 4 {
 		a.load32(asm.R4, asm.R2, udpAndVXLAN+i)
@@ -169,11 +184,11 @@ func (t *Table) innerPacket(a *assembler) {
 	a.add(asm.Add.Reg(asm.R4, rFirst), asm.Add.Imm(asm.R4, udpAndVXLAN+14))
 	a.load32(asm.R3, rSkb, skbLen)
 	a.add(asm.JEq.Reg(asm.R3, asm.R4, "filled"))
-	a.add(asm.JEq.Imm(asm.R5, 6, toWait)) // TCP puts in order what little comes out of it
-	a.load64(asm.R1, asm.RFP, receiveTimeAt)
-	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))
-	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
-	a.add(asm.Ja.Label(toUnknown))
+	a.add(asm.JEq.Imm(asm.R5, 6, toWait))
+	a.load32(asm.R3, rSkb, skbGSOSegs)
+	a.add(asm.JLE.Imm(asm.R3, cutSegments, toWait), asm.Mov.Imm(asm.R3, 1))
+	a.store(asm.RFP, receiveRun, asm.R3, asm.DWord)
+	a.add(asm.Ja.Label("whole"))
 	a.here("filled")
 	t.join(a)
 }

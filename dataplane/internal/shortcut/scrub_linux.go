@@ -92,7 +92,7 @@ func (s *scrubber) create(j *joiner) error {
 	if err != nil {
 		return err
 	}
-	s.link, err = link.AttachTCX(link.TCXOptions{Interface: device.Attrs().Index, Program: j.program, Attach: ebpf.AttachTCXIngress})
+	s.link, err = link.AttachTCX(link.TCXOptions{Interface: device.Attrs().Index, Program: j.joined.program, Attach: ebpf.AttachTCXIngress})
 	if err != nil {
 		return err
 	}
@@ -126,13 +126,6 @@ func (s *scrubber) route() error {
 		return fmt.Errorf("a route that decapsulates (CONFIG_IPV6_SEG6_LWTUNNEL): %w", err)
 	}
 	return nil
-}
-
-// quietUp brings a device up without addresses.
-func quietUp(h *netlink.Handle, device netlink.Link) error {
-	// Fails where there is no IPv6.
-	_ = h.LinkSetIP6AddrGenMode(device, addrGenModeNone)
-	return h.LinkSetUp(device)
 }
 
 // scrubAddress is an address of the private namespace.

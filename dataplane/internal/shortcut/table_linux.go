@@ -95,7 +95,7 @@ func (t *Table) load() error {
 		}
 		*p.to = made
 	}
-	return nil
+	return t.receiveRuns()
 }
 
 // openJoiner makes the devices that the programs give frames to.

@@ -126,9 +126,9 @@ func TestKilled(t *testing.T) {
 		defer running.Close()
 		// The kernel closes descriptors and leaves devices, but for what is in a
 		// namespace that nobody holds.
-		check(t, killed.joiner.link.Close())
+		check(t, killed.joiner.joined.link.Close())
 		check(t, killed.scrubber.link.Close())
-		check(t, killed.joiner.program.Close())
+		check(t, killed.joiner.joined.program.Close())
 		killed.scrubber.inside.Close()
 		check(t, killed.scrubber.namespace.Close())
 		before := running.joiner.in

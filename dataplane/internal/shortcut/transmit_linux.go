@@ -63,6 +63,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	t.sendHeader(a)
 	t.sendOut(a)
 	a.leave(sendTimeAt)
+	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
 	return a.list
 }
 
