@@ -79,7 +79,8 @@ const (
 	receiveQueue    = 32 // u32, offset of the socket's slot
 	receiveWhole    = 40 // u64, when a super-frame came last; written by the program
 	receiveRuns     = 48 // u64, until when runs that were cut make up for others; written by the program
-	receiveValueLen = 56
+	receiveJoined   = 56 // u64, when a segment was last given to be joined; written by the program
+	receiveValueLen = 64
 )
 
 // key returns what the flow of a frame is found by, and the word that all its

@@ -176,7 +176,7 @@ func TestReceiveKey(t *testing.T) {
 		}
 	}
 	v := (&Receive{Link: &Slot{index: 3}, Queue: &Slot{index: 5}, Version: 9, Device: 77}).value(1e15)
-	want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(0), le64(0), le64(0))
+	want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(0), le64(0), le64(0), le64(0))
 	if string(v[:]) != string(want) {
 		t.Errorf("value %x, want %x", v, want)
 	}

@@ -211,8 +211,13 @@ func (t *Table) join(a *assembler) {
 	a.unless(asm.R5, 6, "whole")
 	a.load64(asm.R2, rFlow, receiveWhole)
 	a.add(asm.Sub.Reg(asm.R1, asm.R2), asm.JLT.Imm(asm.R1, int32(wholeFor), t.scrubber.between()))
+	a.load64(asm.R3, asm.RFP, receiveTimeAt)
 	a.load64(asm.R1, asm.RFP, receiveSizeAt)
-	a.add(asm.JLE.Imm(asm.R1, joinMin, "whole"))
+	a.add(asm.JGT.Imm(asm.R1, joinMin, "join"))
+	a.load64(asm.R2, rFlow, receiveJoined) // a short one stays behind those that are being joined
+	a.add(asm.Sub.Reg(asm.R3, asm.R2), asm.JGE.Imm(asm.R3, int32(joinFor), "whole"), asm.Add.Reg(asm.R3, asm.R2))
+	a.here("join")
+	a.store(rFlow, receiveJoined, asm.R3, asm.DWord)
 	a.slot(t.slots, flowLink)
 	a.load64(asm.R1, asm.R1, wordJoiner*8)
 	a.store(asm.RFP, receiveJoin, asm.R1, asm.DWord)
@@ -237,7 +242,8 @@ func (t *Table) super(a *assembler) {
 
 const (
 	joinMin  = 80          // bytes of IP packet that an acknowledgement alone does not have
-	wholeFor = time.Second // a super-frame's station is taken to send more of them
+	joinFor  = time.Millisecond // by then what was given to be joined has come out
+	wholeFor = time.Second      // a super-frame's station is taken to send more of them
 )
 
 // receiveIn takes the outer headers off and gives the frame to the TAP device.
