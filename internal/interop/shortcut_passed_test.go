@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -45,14 +46,15 @@ func passOn(t *testing.T, a, b *vtep, u underlay, as func(figures) bool) {
 	t.Helper()
 	a, b = a.second(t, u, 1), b.second(t, underlay{a: u.b, b: u.a}, 2)
 	ca, cb := a.container(t, 1, b), b.container(t, 2, a)
+	b.listen(t, passedPort)
 	before, inside := b.figures(t), lab.TestCapture(t, cb, "eth0")
 	for i := range containerAddr(1) {
 		to, from := containerAddr(2)[i], containerAddr(1)[i]
 		var all tally
 		check(t, lab.Eventually(2*waitLimit, func() error {
 			seen := len(inside.Frames())
-			transferBetween(t, ca, cb, to, 2*mib+1)
-			transferBetween(t, cb, ca, from, mib+1)
+			transferBetween(t, ca, cb, netip.AddrPortFrom(to.Addr(), passedPort), 2*mib+1)
+			transferBetween(t, cb, ca, anyPort(from), mib+1)
 			for _, f := range inside.Frames()[seen:] {
 				all.add(f, 1450)
 			}
@@ -107,9 +109,23 @@ func (v *vtep) container(t *testing.T, n int, far *vtep) *lab.Host {
 	return c
 }
 
-func transferBetween(t *testing.T, from, to *lab.Host, dst netip.Prefix, n int64) {
+// passedPort is one that a container listens on, and its host, on all addresses.
+const passedPort = 7777
+
+func (v *vtep) listen(t *testing.T, port uint16) {
 	t.Helper()
-	if _, err := lab.Transfer(from, to, anyPort(dst), n); err != nil {
+	check(t, v.Do(func() error {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err
+	}))
+}
+
+func transferBetween(t *testing.T, from, to *lab.Host, dst netip.AddrPort, n int64) {
+	t.Helper()
+	if _, err := lab.Transfer(from, to, dst, n); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -235,8 +235,6 @@ func (t *Table) super(a *assembler) {
 		a.add(asm.Ja.Label(toWait))
 		return
 	}
-	a.load64(asm.R1, asm.RFP, receiveSizeAt)
-	a.add(asm.JGT.Imm(asm.R1, scrubMax, "whole"))
 	a.add(asm.StoreImm(asm.RFP, receiveScrub, 1, asm.Word))
 }
 

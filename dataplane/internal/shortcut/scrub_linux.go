@@ -56,22 +56,36 @@ func (s *scrubber) open(j *joiner) error {
 	return nil
 }
 
-// enter makes the private namespace, by a thread that ends then.
+// enter makes the private namespace.
 func (s *scrubber) enter() error {
 	made := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is not for others
-		var err error
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			s.namespace, err = netns.GetFromPath("/proc/thread-self/ns/net")
-		}
-		made <- err
-	}()
+	go func() { made <- s.unshare() }()
 	if err := <-made; err != nil {
 		return fmt.Errorf("a network namespace for it (CAP_SYS_ADMIN): %w", err)
 	}
 	var err error
 	s.inside, err = netlink.NewHandleAt(s.namespace, unix.NETLINK_ROUTE)
+	return err
+}
+
+// unshare has a thread make the namespace and come back. One that could not is
+// for nobody else, and ends.
+func (s *scrubber) unshare() error {
+	runtime.LockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	s.namespace, err = netns.Get()
+	if back := netns.Set(home); back != nil {
+		return back
+	}
+	runtime.UnlockOSThread()
 	return err
 }
 
@@ -167,12 +181,13 @@ const (
 	scrubInner    = scrubIP + 40
 	scrubTag      = scrubInner + 12
 	scrubLen      = scrubTag + 6
-	scrubOver     = 20           // bytes, see scrub
-	scrubMax      = scrubMTU - 4 // bytes of an IP packet: with its tag it fits the device
-	etherInIPv6   = 143          // RFC 8986 §10.1
-	scrubHopLimit = 64           // any but 0
-	tupleLen4     = 12           // struct bpf_sock_tuple: addresses and ports, as they follow each other in a packet
+	scrubOver     = 20  // bytes, see scrub
+	etherInIPv6   = 143 // RFC 8986 §10.1
+	scrubHopLimit = 64  // any but 0
+	tupleLen4     = 12  // struct bpf_sock_tuple: addresses and ports, as they follow each other in a packet
 	tupleLen6     = 36
+	bpfSockState  = 72                         // offset in struct bpf_sock (linux/bpf.h)
+	tcpListen     = 10                         // TCP_LISTEN (net/tcp_states.h)
 	scrubBuffer   = (int32(scrubLen) + 7) &^ 7 // bytes of stack
 )
 
@@ -216,11 +231,13 @@ func (s *scrubber) scrub(a *assembler, etherAt, sizeAt, bufferAt int16) {
 	// The kernel has the packet down as IPv6 from here on only if a program takes
 	// something away in front of an IPv6 header: so more room is made than there
 	// has to be, and the rest taken away again.
-	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, int32(scrubLen)+scrubOver-udpAndVXLAN-int32(etherLen)), asm.Sub.Reg(asm.R2, rFirst)}, roomFixedGSO)
-	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, -scrubOver)}, roomFixedGSO|roomDecapIPv6)
+	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, int32(scrubLen)+scrubOver-udpAndVXLAN-int32(etherLen)), asm.Sub.Reg(asm.R2, rFirst)}, roomFixedGSO, toWait)
+	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, -scrubOver)}, roomFixedGSO|roomDecapIPv6, "spoilt")
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, int32(bufferAt)),
 		asm.Mov.Imm(asm.R4, int32(scrubLen)), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
 	a.add(asm.Mov.Imm(asm.R1, int32(s.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirectPeer.Call(), asm.Return())
+	a.here("spoilt")
+	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
 }
 
 // between is where a program goes with what comes between super-frames: it makes
@@ -233,17 +250,18 @@ func (s *scrubber) between() string {
 }
 
 // room makes room behind the Ethernet header, or takes some away: as many bytes as
-// size leaves in R2.
-func (a *assembler) room(size asm.Instructions, flags int64) {
+// size leaves in R2. It goes elsewhere if there is no memory.
+func (a *assembler) room(size asm.Instructions, flags int64, elsewhere string) {
 	a.add(size...)
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R3, roomBehindMAC), asm.LoadImm(asm.R4, flags, asm.DWord), asm.FnSkbAdjustRoom.Call())
-	a.unless(asm.R0, 0, toWait)
+	a.unless(asm.R0, 0, elsewhere)
 }
 
 // passedOn goes elsewhere unless the kernel would pass the packet of TCP on, by its
 // routes: unless it is for the link's device, and not for a connection of this
-// machine. The inner Ethernet header is at etherAt, and tupleLen bytes of stack at
-// tupleAt are written to.
+// host. One whose socket is bound to the link's device, or whose addresses are
+// translated, is not found, and makes the detour for nothing. The inner Ethernet
+// header is at etherAt, and scrubBuffer bytes of stack at tupleAt are written to.
 func (t *Table) passedOn(a *assembler, etherAt, tupleAt int16, elsewhere string) {
 	a.slot(t.slots, flowLink)
 	a.load64(asm.R3, asm.R1, wordMAC*8)
@@ -260,8 +278,12 @@ func (t *Table) passedOn(a *assembler, etherAt, tupleAt int16, elsewhere string)
 	a.here("tuple")
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(tupleAt)),
 		asm.Mov.Imm(asm.R4, -1), // BPF_F_CURRENT_NETNS
-		asm.Mov.Imm(asm.R5, 0), asm.FnSkcLookupTcp.Call(), asm.JEq.Imm(asm.R0, 0, "passed"),
-		asm.Mov.Reg(asm.R1, asm.R0), asm.FnSkRelease.Call(), asm.Ja.Label(elsewhere))
+		asm.Mov.Imm(asm.R5, 0), asm.FnSkcLookupTcp.Call(), asm.JEq.Imm(asm.R0, 0, "passed"))
+	a.load32(asm.R4, asm.R0, bpfSockState)
+	a.store(asm.RFP, tupleAt, asm.R4, asm.DWord)
+	a.add(asm.Mov.Reg(asm.R1, asm.R0), asm.FnSkRelease.Call())
+	a.load64(asm.R4, asm.RFP, tupleAt)
+	a.unless(asm.R4, tcpListen, elsewhere) // one that listens on all addresses listens on those of others too
 	a.here("passed")
 }
 
