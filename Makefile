@@ -17,6 +17,7 @@ ALONE_PKG := ./internal/interop
 RACE_DIRS  := encap routetable dataplane internal/control internal/daemon internal/cli
 RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 
+DEMO_TURN ?= 2s
 BENCH     ?= .
 BENCHTIME ?= 1x
 FUNCTIME  ?= 200ms
@@ -43,7 +44,7 @@ build: ## build bin/weft (the default)
 .PHONY: demo
 demo: build ## show two hosts, one with weft and one with the kernel's vxlan, real traffic between them, and a flannel network of three nodes
 	CGO_ENABLED=0 go build -trimpath -o bin/weft-demo ./internal/demo
-	bin/weft-demo
+	bin/weft-demo -turn $(DEMO_TURN)
 
 .PHONY: test
 test: build ## run all tests, those of the library and the daemon once more under the race detector

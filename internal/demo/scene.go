@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/vtep"
@@ -20,6 +22,7 @@ import (
 type scene struct {
 	user, kernel *lab.Host
 	words        []string // of weft's command line for vxlan0
+	turn         time.Duration
 }
 
 // end is one end of a link.
@@ -88,12 +91,11 @@ func (s *scene) add(p *pair, e end, local, remote netip.Addr, byWeft bool) error
 	return weft(e.host).AddLink(v, addrs)
 }
 
-// weft is the program that `make build` made, in a host.
+// program is what `make build` made.
+var program = cmp.Or(os.Getenv("WEFT_BIN"), "bin/weft")
+
+// weft is the program in a host.
 func weft(h *lab.Host) *vtep.Weft {
-	program := os.Getenv("WEFT_BIN")
-	if program == "" {
-		program = "bin/weft"
-	}
 	return &vtep.Weft{Host: h, Program: program, Env: []string{"WEFT_RUN_DIR=" + lab.RunDir()}}
 }
 

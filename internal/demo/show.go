@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/lab/dissect"
@@ -17,7 +16,6 @@ import (
 
 const (
 	transferSize = 64 << 20
-	rateTime     = 2 * time.Second
 	rounds       = 3
 )
 
@@ -92,7 +90,7 @@ type course struct {
 // showThroughput takes turns, so that a machine whose speed drifts treats all
 // alike, and shows medians beside the kernel's.
 func showThroughput(s *scene) error {
-	fmt.Printf("\nThroughput, one TCP stream, cubic, offloads on, median of %d turns of %v:\n", rounds, rateTime)
+	fmt.Printf("\nThroughput, one TCP stream, cubic, offloads on, median of %d turns of %v:\n", rounds, s.turn)
 	courses := []*course{
 		{name: "kernel → kernel", pair: &pairs[2]},
 		{name: "weft   → weft", pair: &pairs[1]},
@@ -118,7 +116,7 @@ func (c *course) measure(s *scene) error {
 	if c.backward {
 		from, to, addr = s.kernel, s.user, c.pair.user
 	}
-	rate, err := lab.Throughput(from, to, anyPort(addr), rateTime, 1)
+	rate, err := lab.Throughput(from, to, anyPort(addr), s.turn, 1)
 	if err != nil {
 		return err
 	}
