@@ -27,7 +27,7 @@ FUZZ_PKGS ?= ./encap ./routetable $(addprefix ./internal/flannel/,backend/extens
 
 # What runs on the kernel without vxlan: test binaries of these packages, tests that match the pattern. An emulated machine is slow, and
 # Linux 6.1 refuses some of what the other tests want of its sockets (UDP_SEGMENT on devices that compute no checksums, before 6.11).
-NOVXLAN_PKGS ?= internal/novxlan internal/flannel/backend/lantest $(patsubst %/,%,$(dir $(firstword $(wildcard internal/interop/*_test.go))))
+NOVXLAN_PKGS ?= internal/novxlan internal/demo internal/flannel/backend/lantest $(patsubst %/,%,$(dir $(firstword $(wildcard internal/interop/*_test.go))))
 NOVXLAN_RUN  ?= NoVXLAN|UserUserPing|UserUserTransfer$$|UserUserTransferDefaultBuffer
 NOVXLAN_BINS  = $(patsubst %,bin/%.test,$(notdir $(NOVXLAN_PKGS)))
 

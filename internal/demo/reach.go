@@ -39,7 +39,7 @@ func showFlannel() error {
 				continue
 			}
 			if err := showReach(from, to); err != nil {
-				return err
+				return fmt.Errorf("%s → %s: %w", from.name, to.name, err)
 			}
 		}
 	}
