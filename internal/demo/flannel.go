@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,14 +11,13 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/weftnet/weft/internal/flannelnode"
 	"github.com/weftnet/weft/internal/lab"
 )
 
 // flannelConfig has neighbours on a wire reach each other by plain routes, as
 // the host-gw backend does, and others by vxlan.
 const flannelConfig = `{"Network":"10.42.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`
-
-const configKey = "/coreos.com/network/config"
 
 // limit is long enough for anything that is not stuck.
 const limit = 30 * time.Second
@@ -121,18 +119,15 @@ func (o *overlay) join(m *member) error {
 // configure writes the config into the store that the first member runs, by
 // etcd's JSON gateway.
 func (o *overlay) configure() error {
-	body, err := json.Marshal(map[string][]byte{"key": []byte(configKey), "value": []byte(flannelConfig)})
+	body, err := json.Marshal(map[string][]byte{"key": []byte(flannelnode.Prefix + "config"), "value": []byte(flannelConfig)})
 	if err != nil {
 		return err
 	}
 	first := o.members[0]
 	client := first.client()
 	return first.await(func() error {
-		answer, err := client.Post(storeURL(first.addr.Addr())+"/v3/kv/put", "application/json", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		return expectOK(answer)
+		_, err := flannelnode.Post(client, storeURL(first.addr.Addr()), "kv/put", body)
+		return err
 	})
 }
 

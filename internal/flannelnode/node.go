@@ -2,11 +2,10 @@
 
 // Package flannelnode makes a host of the lab a node of a flannel network: it runs
 // `weft agent` in it as an operator does, and containers behind a bridge as
-// docker does. It is for tests and benchmarks.
+// docker does. It is for tests, benchmarks and the demo.
 package flannelnode
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,18 +132,4 @@ func (n *Node) End() error {
 		return nil
 	})
 	return errors.Join(err, os.RemoveAll(n.Dir))
-}
-
-// Post asks etcd's JSON gateway at url, as curl would, for what path names.
-func (n *Node) Post(url, path string, body []byte) ([]byte, error) {
-	resp, err := n.HTTP().Post(url+"/v3/"+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("etcd: %d %s", resp.StatusCode, answer)
-	}
-	return answer, err
 }

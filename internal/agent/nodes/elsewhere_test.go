@@ -1,11 +1,9 @@
 package nodes
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/flannel/etcdtest"
+	"github.com/weftnet/weft/internal/flannelnode"
 	"github.com/weftnet/weft/internal/lab"
 )
 
@@ -34,7 +33,7 @@ func newOutside(t testing.TB, nodes int, c etcdtest.Config) *outside {
 	check(t, o.wire.Plug(lab.Port{Host: place, Addrs: []netip.Prefix{netip.PrefixFrom(outsideAddr, 24)}}))
 	t.Cleanup(o.server.Cut) // before its host goes
 	o.store, o.http = o.server.Direct(), &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: true}}
-	o.post = o.enter
+	o.post = func(path string, body []byte) ([]byte, error) { return flannelnode.Post(o.http, o.store, path, body) }
 	var urls []string
 	for i := range o.ways {
 		at := netip.AddrPortFrom(outsideAddr, uint16(2379+i)).String()
@@ -50,20 +49,6 @@ func newOutside(t testing.TB, nodes int, c etcdtest.Config) *outside {
 	o.elsewhere = strings.Join(urls, ",")
 	o.addNodes(nodes)
 	return o
-}
-
-// enter asks etcd's JSON gateway by the test's own way.
-func (o *outside) enter(path string, body []byte) ([]byte, error) {
-	resp, err := o.http.Post(o.store+"/v3/"+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("etcd: %d %s", resp.StatusCode, answer)
-	}
-	return answer, err
 }
 
 // configure writes the config.
