@@ -51,35 +51,20 @@ type Malformed struct {
 	Err    error
 }
 
-// Leases reads all leases. It does not ask when they expire.
+// Leases reads all leases. It does not ask when they expire, which over v3 is a
+// request for each: that is Lease's.
 func (r *Registry) Leases(ctx context.Context) (Snapshot, error) {
-	return r.read(ctx, func(store.Pair) (time.Duration, error) { return 0, nil })
-}
-
-// ExpiringLeases reads all leases and asks when each expires, which over v3 is
-// a request for each.
-func (r *Registry) ExpiringLeases(ctx context.Context) (Snapshot, error) {
-	return r.read(ctx, func(p store.Pair) (time.Duration, error) { return r.store.TTL(ctx, p) })
-}
-
-func (r *Registry) read(ctx context.Context, ttl func(store.Pair) (time.Duration, error)) (Snapshot, error) {
 	read, err := r.store.Read(ctx, r.subnets)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	snap := Snapshot{Revision: read.Revision}
 	for _, p := range read.Pairs {
-		l, bad := r.parse(p)
-		if bad != nil {
+		if l, bad := r.parse(p); bad != nil {
 			snap.Malformed = append(snap.Malformed, *bad)
-			continue
+		} else {
+			snap.Leases = append(snap.Leases, l)
 		}
-		left, err := ttl(p)
-		if err != nil {
-			return Snapshot{}, err
-		}
-		l.Expires = r.expiry(left)
-		snap.Leases = append(snap.Leases, l)
 	}
 	return snap, nil
 }
