@@ -151,8 +151,8 @@ func (b *Backend) set(l *lease.Lease) error {
 	if known && old == p {
 		return nil
 	}
-	if b.own.IsValid() && b.own.Overlaps(p.subnet) {
-		return fmt.Errorf("peer %s, %v: its subnet overlaps with %v, this node's own", l.Name, l.PublicIP, b.own)
+	if err := backend.Apart(b.own, p.subnet); err != nil {
+		return fmt.Errorf("peer %s, %v: %w", l.Name, l.PublicIP, err)
 	}
 	if known {
 		b.routes.Release(l.Name, old.subnet)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
 	"github.com/weftnet/weft/routetable"
@@ -43,8 +44,9 @@ func (o *overlay) read(l *lease.Lease) (*peer, error) {
 		// To route it would take the way to the peers away, and with it the host
 		// from its network.
 		return nil, fmt.Errorf("its subnet %v has addresses of the underlay in it", subnet)
-	case o.own.IsValid() && o.own.Overlaps(subnet):
-		return nil, fmt.Errorf("its subnet %v overlaps with %v, this node's own", subnet, o.own)
+	}
+	if err := backend.Apart(o.own, subnet); err != nil {
+		return nil, err
 	}
 	return &peer{subnet.Masked(), public, v.VtepMAC}, nil
 }
