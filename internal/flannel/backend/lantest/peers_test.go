@@ -173,6 +173,12 @@ func TestUDPTakesEveryLease(t *testing.T) {
 		registry.Event{Kind: registry.Removed, Lease: peers[1]},
 	))
 	compare(t, "routes", a.must("route show dev flannel0"), "10.0.100.0/24 via 10.4.7.250", "10.0.102.0/24 via 10.4.7.102")
+	taken := others(seed003, 1)[0]
+	taken.Subnet, taken.Name = subnet(seed003, "21"), "10.0.21.0-25"
+	if err := a.reset(taken, peers[2]); err == nil || !strings.Contains(err.Error(), taken.Name) || !strings.Contains(err.Error(), "own") {
+		t.Errorf("a peer with this node's subnet: %v", err)
+	}
+	compare(t, "routes", a.must("route show dev flannel0"), "10.0.102.0/24 via 10.4.7.102")
 }
 
 // many are leases of a network of ten thousand nodes.
