@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannel/netfilter"
+	"github.com/weftnet/weft/internal/flannel/netfilter/legacytest"
 	"github.com/weftnet/weft/internal/flannel/netfilter/xtables"
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -134,7 +135,7 @@ func TestLegacyNotAsked(t *testing.T) {
 	newKeeper(h).apply(t, rules(0))
 	newKeeper(h).remove(t)
 	check(t, h.Do(func() error {
-		for _, f := range legacyFamilies {
+		for _, f := range legacytest.Families {
 			if names, err := xtables.Loaded(f); err != nil || len(names) > 0 {
 				t.Errorf("tables %v were made (%v)", names, err)
 			}
