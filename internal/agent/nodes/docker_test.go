@@ -35,7 +35,7 @@ func TestDockerHosts(t *testing.T) {
 		t.Run(datapath, func(t *testing.T) {
 			t.Parallel()
 			needDatapath(t, datapath)
-			o := newDockerHosts(t, datapath)
+			o := newDockerHosts(t, datapath, (*node).dockerTables)
 			outside := o.nodes[2]
 			check(t, outside.AddRoute(netip.PrefixFrom(service, 32), "eth0", o.nodes[0].addr))
 			for _, n := range o.nodes[:2] {
@@ -96,11 +96,13 @@ func (o *overlay) checkOffloads(n *node) {
 
 var service = netip.MustParseAddr("10.96.0.10")
 
-func newDockerHosts(t *testing.T, datapath string) *overlay {
+// newDockerHosts makes two nodes, prepared before their agents are started, and a
+// host outside the network.
+func newDockerHosts(t *testing.T, datapath string, prepare func(*node)) *overlay {
 	t.Helper()
 	o := &overlay{network: newNetwork(t, 3)}
 	for i, n := range o.nodes[:2] {
-		n.dockerTables()
+		prepare(n)
 		n.start("--ip-masq", "--iptables-resync=1", "--datapath="+datapath)
 		if i == 0 {
 			o.configure(overVXLAN)
