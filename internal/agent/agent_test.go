@@ -17,8 +17,10 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/embedded"
 	"github.com/weftnet/weft/internal/flannel/lease"
+	"github.com/weftnet/weft/internal/flannel/netconf"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/subnet"
 )
@@ -45,7 +47,7 @@ func TestStart(t *testing.T) {
 	eventually(t, func() error {
 		// Run is beside the others from its start.
 		calls := slices.DeleteFunc(r.backend.noted(), func(c string) bool { return c == "run" })
-		if want := []string{"prepare", "start " + own.Name, "reset 1"}; !slices.Equal(calls, want) || len(r.backend.noted()) != 4 {
+		if want := []string{"prepare vxlan", "start " + own.Name, "reset 1"}; !slices.Equal(calls, want) || len(r.backend.noted()) != 4 {
 			return fmt.Errorf("%q, want %q and run", r.backend.noted(), want)
 		}
 		return nil
@@ -269,6 +271,79 @@ func TestReplace(t *testing.T) {
 	if len(r.made) != 2 || !slices.Equal(r.made[1].noted(), []string{"cleanup host-gw"}) {
 		t.Errorf("of another network: %+v", r.made)
 	}
+}
+
+const hostGWNet = `{"Network":"10.0.0.0/16","Backend":{"Type":"host-gw"}}`
+
+// What could not be taken back is tried again by the next agent, and by the
+// clean-up, until a config has use for it again.
+func TestReplaceFails(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready().stop()
+	n.put("config", hostGWNet)
+	for range 2 {
+		r := runFailing(t, o, "cleanup vxlan").ready()
+		r.says("something of the former config is left")
+		r.stop()
+	}
+	var r recorder
+	failing := withLog(o)
+	failing.backends = func(_ backend.Node, cfg *netconf.Config) (backend.Backend, error) {
+		r.kind, r.fails = cfg.Backend.Type(), "cleanup vxlan"
+		return &r, nil
+	}
+	if err := Cleanup(t.Context(), failing); !errors.Is(err, errRefused) {
+		t.Error("the clean-up knows nothing of it:", err)
+	}
+	r.calls = nil
+	failing.backends = func(_ backend.Node, cfg *netconf.Config) (backend.Backend, error) {
+		r.kind, r.fails = cfg.Backend.Type(), ""
+		return &r, nil
+	}
+	check(t, Cleanup(t.Context(), failing))
+	if want := []string{"cleanup host-gw", "cleanup vxlan"}; !slices.Equal(r.noted(), want) {
+		t.Errorf("%q, want %q", r.noted(), want)
+	}
+}
+
+// A config that this node cannot use costs it nothing: what the former one made
+// stays, is taken over if that one comes back, and back once another can be
+// used.
+func TestReplaceUnusable(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready().stop()
+	cleanups := func(when string, r *running, want ...string) {
+		t.Helper()
+		var got []string
+		for _, b := range r.made[1:] {
+			got = append(got, b.noted()...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	unusable := func() {
+		t.Helper()
+		n.put("config", hostGWNet)
+		r := runFailing(t, o, "prepare host-gw")
+		if err := r.wait(); !errors.Is(err, errRefused) {
+			t.Error(err)
+		}
+		cleanups("unusable", r)
+	}
+	unusable()
+	n.put("config", vxlanNet)
+	r := run(t, o).ready()
+	r.stop()
+	cleanups("again", r, "cleanup host-gw")
+	unusable()
+	r = run(t, o).ready()
+	r.stop()
+	cleanups("usable", r, "cleanup vxlan")
 }
 
 // A node with a new subnet has a blackhole for that alone: the former one is

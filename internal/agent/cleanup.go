@@ -25,7 +25,7 @@ func Cleanup(ctx context.Context, o Options) error {
 		return err
 	}
 	var left []error
-	for _, step := range []func(context.Context) error{n.openFilter, n.openStore, n.releaseBackend, n.releaseRules, n.releaseFile, n.releaseLease} {
+	for _, step := range []func(context.Context) error{n.openFilter, n.openStore, n.releaseBackend, n.releaseFormer, n.releaseRules, n.releaseFile, n.releaseLease} {
 		left = append(left, step(ctx))
 	}
 	if err := errors.Join(left...); err != nil {
@@ -52,6 +52,12 @@ func (n *node) releaseBackend(ctx context.Context) error {
 	}
 	n.Log.Info("took back the devices and routes", zap.String("backend", cfg.Backend.Type()))
 	return nil
+}
+
+// releaseFormer takes back what agents could not when the config changed.
+func (n *node) releaseFormer(ctx context.Context) error {
+	err := n.takeBack(ctx, func(*netconf.Config) bool { return true })
+	return errors.Join(err, n.memory.save())
 }
 
 // configNow returns the config if there is one within cleanupLimit.

@@ -20,11 +20,13 @@ func (n *node) prepare(ctx context.Context) (err error) {
 	if n.backend, err = n.newBackend(n.place, n.config); err != nil {
 		return err
 	}
-	n.replace(ctx)
-	if err := n.memory.set(n.place, n.config); err != nil {
+	if err := n.memory.follow(n.place, n.config); err != nil {
 		return err
 	}
 	if err := n.memory.save(); err != nil {
+		return err
+	}
+	if err := n.replace(ctx, inTheWay); err != nil {
 		return err
 	}
 	n.lease.Record, err = n.backend.Prepare(ctx)
@@ -82,6 +84,9 @@ func (n *node) previous() lease.Subnet {
 }
 
 func (n *node) start(ctx context.Context) (err error) {
+	if err := n.replace(ctx, all); err != nil {
+		return err
+	}
 	n.status.wait(ofStart, "devices are being given their addresses")
 	if n.mtu, err = n.backend.Start(ctx, n.lease); err != nil {
 		return n.ofBackend(err)

@@ -123,17 +123,25 @@ func (n *network) leases() []lease.Lease {
 type recorder struct {
 	place backend.Node
 	kind  string
+	fails string // the call that does not succeed
 
 	mu    sync.Mutex
 	calls []string
 	peers map[string]string // name and PublicIP
 }
 
-func (r *recorder) note(format string, args ...any) {
+func (r *recorder) note(format string, args ...any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls = append(r.calls, fmt.Sprintf(format, args...))
+	call := fmt.Sprintf(format, args...)
+	r.calls = append(r.calls, call)
+	if call == r.fails {
+		return errRefused
+	}
+	return nil
 }
+
+var errRefused = errors.New("refused")
 
 func (r *recorder) noted() []string {
 	r.mu.Lock()
@@ -153,23 +161,21 @@ func (r *recorder) table() string {
 }
 
 func (r *recorder) Prepare(context.Context) (lease.Record, error) {
-	r.note("prepare")
-	return lease.Record{PublicIP: r.place.Public, BackendType: r.kind}, nil
+	return lease.Record{PublicIP: r.place.Public, BackendType: r.kind}, r.note("prepare %s", r.kind)
 }
 
 func (r *recorder) Start(_ context.Context, own lease.Lease) (int, error) {
-	r.note("start %s", own.Name)
-	return 1450, nil
+	return 1450, r.note("start %s", own.Name)
 }
 
 func (r *recorder) Run(ctx context.Context) error {
-	r.note("run")
+	_ = r.note("run")
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 func (r *recorder) Reset(_ context.Context, peers []lease.Lease) error {
-	r.note("reset %d", len(peers))
+	_ = r.note("reset %d", len(peers))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peers = map[string]string{}
@@ -193,7 +199,7 @@ func (r *recorder) Apply(_ context.Context, events []registry.Event) error {
 	return nil
 }
 
-func (r *recorder) Cleanup(context.Context) error { r.note("cleanup %s", r.kind); return nil }
+func (r *recorder) Cleanup(context.Context) error { return r.note("cleanup %s", r.kind) }
 
 // noFilter is a packet filter of a host that has none, or fails as told.
 type noFilter struct{ err atomic.Pointer[error] }
@@ -259,7 +265,10 @@ var nextPort atomic.Uint32
 
 func init() { nextPort.Store(20000) }
 
-func run(t *testing.T, o Options) *running {
+func run(t *testing.T, o Options) *running { t.Helper(); return runFailing(t, o, "") }
+
+// runFailing runs an agent whose backends fail when they are called so.
+func runFailing(t *testing.T, o Options, call string) *running {
 	t.Helper()
 	r := &running{t: t, ended: make(chan error, 1)}
 	core, log := observer.New(zapcore.InfoLevel)
@@ -268,7 +277,7 @@ func run(t *testing.T, o Options) *running {
 	o.backends = func(place backend.Node, cfg *netconf.Config) (backend.Backend, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		r.backend = &recorder{place: place, kind: cfg.Backend.Type()}
+		r.backend = &recorder{place: place, kind: cfg.Backend.Type(), fails: call}
 		r.made = append(r.made, r.backend)
 		return r.backend, nil
 	}

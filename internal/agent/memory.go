@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"go.uber.org/zap"
-
 	"github.com/weftnet/weft/internal/control"
 	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/lease"
@@ -32,14 +30,20 @@ type memory struct {
 
 // held is what stands in the file.
 type held struct {
-	PID   int
+	PID int
+	made
+	Left  []made // by former configs, and not taken back yet
+	Lease lease.Lease
+	Hole  bool // a blackhole route
+	Rules netfilter.Rules
+}
+
+// made tells what the backend of a config made: it is what the backend goes by.
+type made struct {
 	Place backend.Node
 	Type  string          // of the backend, "" for nothing yet
 	Way   json.RawMessage // netconf's value of that type
 	Net   netconf.Config  // without Backend
-	Lease lease.Lease
-	Hole  bool // a blackhole route
-	Rules netfilter.Rules
 }
 
 // errRuns says that another process holds the memory.
@@ -106,17 +110,16 @@ func (m *memory) save() error {
 
 func (m *memory) forget() error { return os.Remove(m.file.Name()) }
 
-// config returns the config that the former agent went by, nil if there was
-// none.
-func (h held) config() (*netconf.Config, error) {
-	way := newWay(h.Type)
+// config returns the config that the agent went by, nil if there was none.
+func (m made) config() (*netconf.Config, error) {
+	way := newWay(m.Type)
 	if way == nil {
 		return nil, nil
 	}
-	if err := json.Unmarshal(h.Way, way); err != nil {
+	if err := json.Unmarshal(m.Way, way); err != nil {
 		return nil, err
 	}
-	cfg := h.Net
+	cfg := m.Net
 	cfg.Backend = way
 	return &cfg, nil
 }
@@ -139,10 +142,10 @@ func newWay(name string) netconf.Backend {
 }
 
 // set remembers what is about to be made.
-func (h *held) set(place backend.Node, cfg *netconf.Config) (err error) {
-	h.Place, h.Type, h.Net = place, cfg.Backend.Type(), *cfg
-	h.Net.Backend = nil
-	h.Way, err = json.Marshal(cfg.Backend)
+func (m *made) set(place backend.Node, cfg *netconf.Config) (err error) {
+	m.Place, m.Type, m.Net = place, cfg.Backend.Type(), *cfg
+	m.Net.Backend = nil
+	m.Way, err = json.Marshal(cfg.Backend)
 	return err
 }
 
@@ -152,41 +155,4 @@ func (n *node) openMemory(context.Context) (err error) {
 	}
 	n.atEnd(func() { n.memory.file.Close() })
 	return n.memory.save()
-}
-
-// replace takes back what a former agent made for a network whose devices have
-// other names, or whose routes and addresses nobody would know for its own any
-// more. What is called the same the backend itself adopts or makes anew.
-func (n *node) replace(ctx context.Context) {
-	former, err := n.memory.config()
-	if err != nil || former == nil || adopts(n.config, former) {
-		return
-	}
-	n.Log.Info("taking back what the former config needed", zap.String("backend", former.Backend.Type()))
-	b, err := n.newBackend(n.memory.Place, former)
-	if err == nil {
-		err = b.Cleanup(ctx)
-	}
-	if err != nil {
-		n.Log.Warn("something of the former config is left", zap.Error(err))
-	}
-}
-
-// adopts reports whether the backend of a config takes over, or away, all that
-// one of the former config made.
-func adopts(cfg, former *netconf.Config) bool {
-	return deviceOf(cfg) == deviceOf(former) && covers(cfg.IPv4, former.IPv4) && covers(cfg.IPv6, former.IPv6)
-}
-
-// covers reports whether a network is the former one, if there was one.
-func covers(r, former netconf.Range) bool {
-	return !former.Enabled() || r.Network == former.Network
-}
-
-// deviceOf tells configs apart whose nodes have different devices or routes.
-func deviceOf(cfg *netconf.Config) string {
-	if v, ok := cfg.Backend.(*netconf.VXLAN); ok {
-		return fmt.Sprint(v.Type(), v.VNI)
-	}
-	return cfg.Backend.Type()
 }

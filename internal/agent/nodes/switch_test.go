@@ -21,9 +21,10 @@ var (
 	kindHostGW = kind{hostGW, "", func(_, peer *node) string {
 		return fmt.Sprintf("%v via %v dev eth0", peer.file().Subnet.Masked(), peer.addr)
 	}}
-	kindAlloc = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"alloc"}}`, "", nil}
-	kindVXLAN = kind{overVXLAN, "flannel.1", func(_, peer *node) string { return overVXLANTo(peer) }}
-	kindUDP   = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"udp"}}`, "flannel0", func(*node, *node) string {
+	kindAlloc  = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"alloc"}}`, "", nil}
+	kindVXLAN  = kind{overVXLAN, "flannel.1", func(_, peer *node) string { return overVXLANTo(peer) }}
+	kindDirect = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`, "flannel.1", kindHostGW.route}
+	kindUDP    = kind{`{"Network":"172.7.0.0/16","Backend":{"Type":"udp"}}`, "flannel0", func(*node, *node) string {
 		return "172.7.0.0/16 via <nil> dev flannel0 type 1"
 	}}
 )
@@ -140,6 +141,41 @@ func TestNetworkMoved(t *testing.T) {
 			w.await(c.kind)
 		}
 		was = c.is
+	}
+}
+
+// Subnets of another length are leased anew, and nothing leads to the former ones,
+// by whichever way it did.
+func TestSubnetLenChanged(t *testing.T) {
+	t.Parallel()
+	w := pair(t)
+	w.await(kindHostGW)
+	for i, k := range []kind{kindHostGW, kindDirect, kindDirect, kindVXLAN, kindVXLAN, kindUDP} {
+		former, length := [2]string{}, 25-i%2
+		for i, n := range w.nodes {
+			former[i] = n.file().Subnet.Masked().String()
+		}
+		w.restart(strings.Replace(k.config, `"Backend"`, fmt.Sprintf(`"SubnetLen":%d,"Backend"`, length), 1))
+		if leases := w.leases(); len(leases) != 2 {
+			t.Errorf("%v, want a lease for each node", leases)
+		}
+		w.await(k)
+		for i, n := range w.nodes {
+			if subnet := n.file().Subnet; subnet.Bits() != length {
+				t.Errorf("%s: subnet %v, want one of /%d", n.Name, subnet, length)
+			}
+			eventually(t, func() error { // the peer's former lease is known for a moment
+				if routes := n.routes(); strings.Contains(routes, former[1-i]) {
+					return fmt.Errorf("%s: with %s of /%d a route to %s is left: %s", n.Name, k.config, length, former[1-i], routes)
+				}
+				return nil
+			})
+			if k.device != "" {
+				device, err := n.Netlink().LinkByName(k.device)
+				check(t, err)
+				n.checkAddress(device)
+			}
+		}
 	}
 }
 

@@ -56,8 +56,10 @@ func with(f xtables.Family, do func(*xtables.Socket) error) error {
 	return errors.Join(do(s), s.Close())
 }
 
-// Drop has FORWARD drop what no rule of it speaks of, and Accept accept it.
-func Drop(f xtables.Family) error   { return setPolicy(f, -1) } // -NF_DROP-1
+// Drop has FORWARD drop what no rule of it speaks of.
+func Drop(f xtables.Family) error { return setPolicy(f, -1) } // -NF_DROP-1
+
+// Accept has it accept that.
 func Accept(f xtables.Family) error { return setPolicy(f, -2) }
 
 // setPolicy changes the number in the entry that the underflow of the hook leads
