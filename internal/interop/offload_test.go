@@ -1,7 +1,7 @@
 package interop
 
 import (
-	"net/netip"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,21 +9,23 @@ import (
 )
 
 // TestOffloadSwitches switches off one offload after the other, and all of
-// them: what is off carries nothing and says so, and the others are engaged.
+// them: what is off carries nothing and says so, and the others are engaged. A
+// flow becomes the kernel's only once the process has nothing of it left to
+// carry, which may not come about within one transfer.
 func TestOffloadSwitches(t *testing.T) {
+	t.Parallel()
 	all := []string{"dev_gso", "dev_uso", "udp_gso", "udp_gro", "tunnel_gso", "shortcut_tx", "shortcut_rx"}
 	for _, off := range append([]string{"", strings.Join(all, ","), "shortcut_tx,shortcut_rx", "tunnel_gso,shortcut_tx,shortcut_rx"}, all...) {
 		t.Run("off="+off, func(t *testing.T) {
+			t.Parallel()
 			without := func(s *spec) { s.Env = append(s.Env, "WEFT_OFFLOAD_OFF="+off) }
 			a, b := connect(t, pairing{user, user}, underlay4, func(a, b *spec) { without(a); without(b) })
-			_, err := lab.Transfer(a.Host, b.Host, netip.AddrPortFrom(b.addr, 0), 8<<20)
-			check(t, err)
-			engaged := map[string]uint64{}
-			for _, v := range []*vtep{a, b} {
-				for name, n := range carriedBy(v) {
-					engaged[name] += n
-				}
-			}
+			var engaged map[string]uint64
+			check(t, lab.Eventually(2*waitLimit, func() error {
+				transfer(t, a, b, innerB[0], 8*mib)
+				engaged = carriedByAll(a, b)
+				return switched(off, engaged)
+			}))
 			show := a.weft.must("link", "show", "vxlan0")
 			for _, name := range all {
 				isOff := off != "" && strings.Contains(off, name)
@@ -34,7 +36,6 @@ func TestOffloadSwitches(t *testing.T) {
 					t.Errorf("link show says that %s is off: %v\n%s", name, says, show)
 				}
 			}
-			checkSwitched(t, off, engaged)
 		})
 	}
 }
@@ -48,11 +49,21 @@ func carriedBy(v *vtep) map[string]uint64 {
 	}
 }
 
-// checkSwitched wants those engaged that what is switched off leaves the work
-// to. A TCP transfer has no UDP super-frames; runs of datagrams need both ends'
-// help.
-func checkSwitched(t *testing.T, off string, engaged map[string]uint64) {
-	t.Helper()
+// carriedByAll adds up what both ends have carried.
+func carriedByAll(ends ...*vtep) map[string]uint64 {
+	sum := map[string]uint64{}
+	for _, v := range ends {
+		for name, n := range carriedBy(v) {
+			sum[name] += n
+		}
+	}
+	return sum
+}
+
+// switched returns an error unless those are engaged that what is switched off
+// leaves the work to. A TCP transfer has no UDP super-frames; runs of datagrams
+// need both ends' help.
+func switched(off string, engaged map[string]uint64) error {
 	want := map[string][]string{
 		"":                                   {"dev_gso", "shortcut_tx", "shortcut_rx"},
 		"tunnel_gso":                         {"dev_gso", "shortcut_tx", "shortcut_rx"},
@@ -65,13 +76,15 @@ func checkSwitched(t *testing.T, off string, engaged map[string]uint64) {
 	for _, name := range want[off] {
 		lacks := name == "tunnel_gso" && lab.LackOfTunnelGSO() != nil || strings.HasPrefix(name, "shortcut") && lab.LackOfShortcuts() != nil
 		if engaged[name] == 0 && !lacks {
-			t.Errorf("%s was not engaged: %v", name, engaged)
+			return fmt.Errorf("%s was not engaged: %v", name, engaged)
 		}
 	}
+	return nil
 }
 
 // A name that is no offload's is said to be none, and changes nothing.
 func TestOffloadSwitchUnknown(t *testing.T) {
+	t.Parallel()
 	a, _ := connect(t, pairing{user, user}, underlay4, func(a, _ *spec) { a.Env = append(a.Env, "WEFT_OFFLOAD_OFF=tso") })
 	if log := a.weft.log(); !strings.Contains(log, `tso\" is unknown`) {
 		t.Errorf("the log says %s", log)
