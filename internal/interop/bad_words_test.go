@@ -8,6 +8,7 @@ import (
 // TestBadWords gives words that could never work: the message names the word,
 // says what is allowed, and nothing is changed, with a daemon or without.
 func TestBadWords(t *testing.T) {
+	t.Parallel()
 	cases := []struct{ line, names, allowed string }{
 		{"link add vx type vxlan id 16777216", "16777216", "16777215"},
 		{"link add vx type vxlan id five", "five", "0-16777215"},

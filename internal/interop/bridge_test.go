@@ -14,6 +14,7 @@ import (
 // TestPodsOnABridge puts the link into a bridge with containers' wires: two of
 // one host meet on its bridge, and only what is for the other host goes out.
 func TestPodsOnABridge(t *testing.T) {
+	t.Parallel()
 	lab.NeedBridge(t)
 	for _, p := range pairings[:3] {
 		t.Run(p.String(), func(t *testing.T) {

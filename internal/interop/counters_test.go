@@ -13,6 +13,7 @@ import (
 // what the other has sent, in packets and in bytes. Where an end is the
 // kernel's device, that is the measure.
 func TestCountersOfBothEnds(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(p.String()+"/"+u.name, func(t *testing.T) {
@@ -64,6 +65,7 @@ func sameFigures(a, b figures) error {
 // TestCountersOfFrames sends and forges frames of known sizes: they count
 // without their Ethernet header.
 func TestCountersOfFrames(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(string(k)+"/"+u.name, func(t *testing.T) {

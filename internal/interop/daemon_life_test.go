@@ -39,6 +39,7 @@ func (w *weft) files() (names []string) {
 
 // TestDaemonLife follows a daemon from the first link to the last.
 func TestDaemonLife(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	if out := w.run("link", "show"); out.Status != 0 || out.Stdout != "" || len(w.files()) != 0 {
 		t.Errorf("before the first link: status %d, %q, run directory %v", out.Status, out.Stdout, w.files())
@@ -118,6 +119,7 @@ func linkList(t *testing.T, h *lab.Host) (links []netlink.Link) {
 
 // TestDaemonEndsWithDevices deletes the devices as `ip link del` does.
 func TestDaemonEndsWithDevices(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	w.must(addWords("one", 1)...)
 	w.must(addWords("two", 2)...)
@@ -152,6 +154,7 @@ func TestAddMeetsAnEndingDaemon(t *testing.T) {
 // TestAddsAtOnce starts several adds where there is no daemon: one is started,
 // and serves all. Deleting them at once ends it, and then the next round comes.
 func TestAddsAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	for range 5 {
 		w.atOnce(t, func(i int) []string { return addWords(fmt.Sprint("vx", i), i) })
@@ -182,6 +185,7 @@ func (w *weft) atOnce(t *testing.T, words func(i int) []string) {
 // TestAddWhileTheLastGoes has a new link come in the moment in which the last
 // one is deleted: either the same daemon goes on, or another one follows it.
 func TestAddWhileTheLastGoes(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	w.must(addWords("vx0", 0)...)
 	for i := range 20 {

@@ -14,6 +14,7 @@ import (
 // the second host must not cost the first one a frame: an error that a socket
 // has been told of would fail its next send, to whomever.
 func TestDeadPeer(t *testing.T) {
+	t.Parallel()
 	lab.NeedBridge(t)
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {

@@ -29,6 +29,7 @@ func onDevice(t *testing.T, h *lab.Host, dev string, call func(netlink.Link) err
 // TestDownAndUp stops and resumes traffic, at either kind of end alike. While
 // it is down, the link holds its port: it may not be lost to somebody else.
 func TestDownAndUp(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			a, b := connect(t, p, underlay4, nil)
@@ -56,6 +57,7 @@ func TestDownAndUp(t *testing.T) {
 
 // TestRename finds a link by the name that its device has now.
 func TestRename(t *testing.T) {
+	t.Parallel()
 	a, b := connect(t, pairing{user, kernel}, underlay4, nil)
 	check(t, a.SetDown("vxlan0")) // devices that are up could not be renamed before Linux 6.0
 	onDevice(t, a.Host, "vxlan0", func(l netlink.Link) error { return a.Netlink().LinkSetName(l, "tenant5") })
@@ -83,6 +85,7 @@ func TestRename(t *testing.T) {
 // TestAddressChange has a frame dropped as its own when it comes from the
 // address that the device has by then, and not the one it had.
 func TestAddressChange(t *testing.T) {
+	t.Parallel()
 	first, second := net.HardwareAddr{2, 0, 0, 0, 0, 0x11}, net.HardwareAddr{2, 0, 0, 0, 0, 0x22}
 	a := newAlone(t, user, underlay4, func(_ *lab.Host, s *spec) { s.Address = first })
 	from := func(mac net.HardwareAddr, mark int) []byte {
@@ -107,6 +110,7 @@ func TestAddressChange(t *testing.T) {
 // TestMTUChange has weft cut super-frames for the MTU that the device has by
 // then.
 func TestMTUChange(t *testing.T) {
+	t.Parallel()
 	a, b := connect(t, pairing{kernel, user}, underlay4, nil)
 	check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 	for _, mtu := range []int{1000, 1450} {

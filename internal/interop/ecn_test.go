@@ -29,6 +29,7 @@ var ecnTable = [4][4]uint8{
 // at what comes out of the link: its ECN field is the table's, its DSCP is its
 // own, its header checksum is right. What does not come out is counted.
 func TestECNDecapsulation(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			for _, v6 := range []bool{false, true} {
@@ -61,6 +62,7 @@ func TestECNDecapsulation(t *testing.T) {
 
 // TestECNBehindTag does so with VLAN tags, behind which nobody looks.
 func TestECNBehindTag(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			a := newAlone(t, k, underlay4, nil)

@@ -45,6 +45,7 @@ func oneFlow(t *testing.T) (cases []aloneAs) {
 // TestSourcePortOfFlow puts frames on one link that belong together, or differ
 // only in what does not matter.
 func TestSourcePortOfFlow(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(string(k)+"/"+u.name, func(t *testing.T) {

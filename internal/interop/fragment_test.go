@@ -13,6 +13,7 @@ import (
 // TestOuterFragments has links whose MTU is above what the wire carries: over
 // IPv4 and with DF clear, the datagrams travel in fragments, both ways.
 func TestOuterFragments(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()

@@ -85,6 +85,7 @@ var outerECN = [4]uint8{0, 1, 2, 2}
 // link with each set of words, and holds weft's link and the kernel's device
 // against the same table.
 func TestTTLAndTOSAndDF(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			for _, c := range outerTable {
@@ -130,6 +131,7 @@ func outerIPOf(e *dissect.Encapsulated) outerIP {
 // TestFlowLabel has the outer flow label as the link says, whatever the inner
 // one is.
 func TestFlowLabel(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, label := range []uint32{0, 1, 0x12345, 0xfffff} {
 			t.Run(fmt.Sprintf("%s/%#x", k, label), func(t *testing.T) {

@@ -18,10 +18,12 @@ import (
 // hosts reach each other both ways, the frames on the wire have the nodes'
 // addresses, and no TTL is lost.
 func TestL3Ping(t *testing.T) {
+	t.Parallel()
 	for _, far := range []kind{kernel, user} {
 		for _, u := range underlays {
 			for _, word := range []string{"on", "off"} {
 				t.Run(fmt.Sprintf("%s/%s/offload-%s", far, u.name, word), func(t *testing.T) {
+					t.Parallel()
 					a, b := connectL3(t, u, far, "offload", word)
 					capture := lab.TestCapture(t, b.Host, "eth0")
 					for i := range nodesA {
@@ -75,10 +77,12 @@ func checkL3Wire(t *testing.T, frames []lab.Frame) {
 
 // TestL3Transfer carries checked streams each way through every kind of wire.
 func TestL3Transfer(t *testing.T) {
+	t.Parallel()
 	for _, far := range []kind{kernel, user} {
 		for _, u := range underlays {
 			for _, word := range []string{"on", "off"} {
 				t.Run(fmt.Sprintf("%s/%s/offload-%s", far, u.name, word), func(t *testing.T) {
+					t.Parallel()
 					a, b := connectL3(t, u, far, "offload", word)
 					check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 					for _, mode := range wireModes {
@@ -102,12 +106,14 @@ func TestL3Transfer(t *testing.T) {
 // TestL3TTL: a hop through links costs what a hop through the kernel's tunnel
 // costs. A host behind the far end's node is two routers away.
 func TestL3TTL(t *testing.T) {
+	t.Parallel()
 	for name, connectWith := range map[string]func(t *testing.T) (a, b *vtep){
 		"l3 to kernel": func(t *testing.T) (a, b *vtep) { return connectL3(t, underlay4, kernel) },
 		"l3 to l3":     func(t *testing.T) (a, b *vtep) { return connectL3(t, underlay4, user) },
 		"udp":          func(t *testing.T) (a, b *vtep) { return connectUDP(t, underlay4) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a, b := connectWith(t)
 			pods := [2]*lab.Host{lab.TestHost(t, "podA"), lab.TestHost(t, "podB")}
 			for i, node := range []*vtep{a, b} {
@@ -154,6 +160,7 @@ func TestL3TTL(t *testing.T) {
 
 // TestL3Shown reads what is told of a link with l3, and what it refuses.
 func TestL3Shown(t *testing.T) {
+	t.Parallel()
 	h, _ := lab.TestPair(t)
 	a := addL3Link(t, h, macOfA, underlay4.a, nodesA)
 	text := a.weft.must("link", "show", a.link)
@@ -187,6 +194,7 @@ func TestL3Shown(t *testing.T) {
 // TestL3OtherHosts: frames that are not for the link's address are dropped and
 // counted.
 func TestL3OtherHosts(t *testing.T) {
+	t.Parallel()
 	a, b := connectL3(t, underlay4, kernel)
 	check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 	before, p := a.weft.stats(a.link), inner{size: 10}

@@ -12,9 +12,11 @@ import (
 // TestMTU makes links over underlays of some MTUs, and beside each the kernel's
 // device of the same words: both must come to the same number.
 func TestMTU(t *testing.T) {
+	t.Parallel()
 	lab.NeedKernelVXLAN(t)
 	for _, lower := range []int{1500, 1400, 9000} {
 		t.Run(fmt.Sprint(lower), func(t *testing.T) {
+			t.Parallel()
 			w := newLoneWeft(t)
 			check(t, w.host.SetMTU("eth0", lower))
 			for i, c := range []struct {
@@ -71,6 +73,7 @@ func checkMTU(t *testing.T, w *weft, v lab.VXLAN, want int) {
 
 // TestMTURefused asks for less than any IP packet needs.
 func TestMTURefused(t *testing.T) {
+	t.Parallel()
 	lab.NeedKernelVXLAN(t)
 	w := newLoneWeft(t)
 	s := newScene(t, w)

@@ -92,6 +92,7 @@ func checkMoved(t *testing.T, old, there *weft) {
 // TestMoveBackAndAgain moves the device more than once, by two links of one
 // daemon that go different ways.
 func TestMoveBackAndAgain(t *testing.T) {
+	t.Parallel()
 	a, b := connect(t, pairing{user, kernel}, underlay4, nil)
 	pod := lab.TestHost(t, "pod")
 	a.weft.must(addWords("other", 6)...)

@@ -32,6 +32,7 @@ var noNode4, noNode6 = netip.MustParseAddr("10.9.99.5"), netip.MustParseAddr("fd
 // address, as by flannel's proxy, which a socket of the sender hears of; it is
 // counted, and the answers are as many as the kernel's own would be.
 func TestNoRoute(t *testing.T) {
+	t.Parallel()
 	for name, connectWith := range map[string]func(*testing.T) (a, b *vtep){
 		"udp": func(t *testing.T) (a, b *vtep) { return connectUDP(t, underlay4) },
 		"l3":  func(t *testing.T) (a, b *vtep) { return connectL3(t, underlay4, user) },
@@ -127,6 +128,7 @@ func checkRefused(t *testing.T, a *vtep, to netip.Addr) {
 // and without an address on the device it comes from the one that stands for
 // none.
 func TestNoRouteNotAnswered(t *testing.T) {
+	t.Parallel()
 	a, _ := connectUDP(t, underlay4)
 	before := a.weft.stats(a.link)
 	capture := lab.TestCapture(t, a.Host, a.link)

@@ -15,6 +15,7 @@ import (
 // TestOuterHeaders looks at every byte that a link with no words of its own
 // puts before a frame.
 func TestOuterHeaders(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(p.String()+"/"+u.name, func(t *testing.T) {
@@ -124,6 +125,7 @@ var (
 // TestOuterSource gives local and dev in each combination: local is the source
 // address, and without it the route says which.
 func TestOuterSource(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			second := second4
@@ -164,6 +166,7 @@ func TestOuterSource(t *testing.T) {
 // TestNextHop has the peer behind a router: outer frames go to the router's
 // MAC address and the peer's IP address.
 func TestNextHop(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			h, router := lab.TestHost(t, "a"), lab.TestHost(t, "router")

@@ -12,6 +12,7 @@ import (
 // TestNoOuterChecksum switches the outer checksum off at one end or both, and
 // has the other end refuse that or not. Over IPv4 nobody refuses it.
 func TestNoOuterChecksum(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, c := range []struct {
 			name string
@@ -85,6 +86,7 @@ func carries(frame []byte) func(lab.Frame) bool {
 // TestForgedChecksum sends datagrams with a wrong outer checksum, and without
 // any.
 func TestForgedChecksum(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, c := range []struct {
 			name string

@@ -68,8 +68,8 @@ func TestProxyRouter(t *testing.T) {
 			const flagsAt, router = 58, 0x80
 			for host, want := range map[byte]byte{permanent: router, reachable: 0} {
 				p.addFDB(t, neighbourMAC(host), want != 0)
-				answer, err := p.ask(t, ip6(host))
-				check(t, err)
+				var answer []byte
+				check(t, lab.Eventually(waitLimit, func() (err error) { answer, err = p.ask(t, ip6(host)); return err }))
 				if got := answer[flagsAt] & router; got != want {
 					t.Errorf("host %d: router flag %#x, want %#x", host, got, want)
 				}

@@ -13,6 +13,7 @@ import (
 // TestReadme runs the examples of README.md, line by line, against a kernel
 // device as the README's second host has it.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	lab.NeedKernelVXLAN(t)
 	lab.NeedTUN(t)
 	a, b := lab.TestPair(t)

@@ -79,6 +79,7 @@ func (s *scene) checkUnchanged(t *testing.T, line string) {
 
 // TestRefusedForTheMachine asks for what this machine cannot give.
 func TestRefusedForTheMachine(t *testing.T) {
+	t.Parallel()
 	narrow := []string{"dstport", "4790", "srcport", "4789", "4790"}
 	for name, c := range map[string]struct {
 		prepare func(t *testing.T, h *lab.Host)
@@ -140,6 +141,7 @@ func persistentTAP(t *testing.T, h *lab.Host) {
 // TestRefusedBesideOthers asks for what the links that exist already have: the
 // daemon and they go on.
 func TestRefusedBesideOthers(t *testing.T) {
+	t.Parallel()
 	a, b := connect(t, pairing{user, kernel}, underlay4, nil)
 	kernelHolds(underlay6)(t, a.Host)
 	s := newScene(t, a.weft)
@@ -167,6 +169,7 @@ func TestRefusedBesideOthers(t *testing.T) {
 // TestRefusedWithoutCapability runs weft as root of a container would that may
 // not change the network.
 func TestRefusedWithoutCapability(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	s := newScene(t, w)
 	text, status := runWithoutNetAdmin(t, w, addWords("vx", 5)...)

@@ -85,6 +85,7 @@ func otherVNIs(frame []byte) (all [][]byte) {
 // None comes out, none is answered by ICMP, and in the end every datagram has
 // been counted once.
 func TestRefusedDatagrams(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(string(k)+"/"+u.name, func(t *testing.T) {
@@ -128,6 +129,7 @@ func checkNoICMP(t *testing.T, c *lab.Capture) {
 
 // TestReservedBitsAreAll39 makes sure of the table above.
 func TestReservedBitsAreAll39(t *testing.T) {
+	t.Parallel()
 	all := reservedBits(make([]byte, 8))
 	var sum uint64
 	for _, p := range all {
@@ -141,6 +143,7 @@ func TestReservedBitsAreAll39(t *testing.T) {
 // TestDeviceDown forges datagrams to a link that is down. weft goes on holding
 // the port and counts them; the kernel, which closes it, does not.
 func TestDeviceDown(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
 			a := newAlone(t, k, underlay4, nil)
@@ -167,6 +170,7 @@ var reasons = []string{
 
 // TestEveryReasonIsShown looks at a link that has done nothing yet.
 func TestEveryReasonIsShown(t *testing.T) {
+	t.Parallel()
 	a := newAlone(t, user, underlay4, nil)
 	drops := a.figures(t).weft.Drops
 	for _, r := range reasons {

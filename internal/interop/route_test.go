@@ -28,6 +28,7 @@ func (w *weft) routes(t *testing.T, words ...string) (all []routeJSON) {
 
 // TestRouteCommand goes through the words of weft route.
 func TestRouteCommand(t *testing.T) {
+	t.Parallel()
 	h, _ := lab.TestPair(t)
 	a := addUDPLink(t, h, underlay4.a, nodesA)
 	w := a.weft
@@ -87,6 +88,7 @@ func TestRouteCommand(t *testing.T) {
 // TestRouteBatch puts many routes to a daemon in one file, and reads them back
 // in order; the line that is wrong is named.
 func TestRouteBatch(t *testing.T) {
+	t.Parallel()
 	h, _ := lab.TestPair(t)
 	a := addUDPLink(t, h, underlay4.a, nodesA)
 	const n = 20_000

@@ -15,6 +15,7 @@ import (
 // TestUDPLinkMalformed sends datagrams that are no IP packet, and others that
 // are: each one counts once.
 func TestUDPLinkMalformed(t *testing.T) {
+	t.Parallel()
 	for _, word := range []string{"on", "off"} {
 		t.Run("offload-"+word, func(t *testing.T) {
 			a, b := connectUDP(t, underlay4, "offload", word)
@@ -63,6 +64,7 @@ func TestUDPLinkMalformed(t *testing.T) {
 // TestUDPLinkJunk floods a link with random bytes: each datagram is delivered or
 // dropped, and the link works as before.
 func TestUDPLinkJunk(t *testing.T) {
+	t.Parallel()
 	a, b := connectUDP(t, underlay4)
 	check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 	r := rand.New(rand.NewPCG(1, 2))
@@ -95,6 +97,7 @@ func TestUDPLinkJunk(t *testing.T) {
 // TestRoutedMove moves the devices of routed links away: they keep running, are
 // found where they are, and answer there what has no route.
 func TestRoutedMove(t *testing.T) {
+	t.Parallel()
 	for name, connectWith := range map[string]func(*testing.T) (a, b *vtep){
 		"udp": func(t *testing.T) (a, b *vtep) { return connectUDP(t, underlay4) },
 		"l3":  func(t *testing.T) (a, b *vtep) { return connectL3(t, underlay4, kernel) },
@@ -125,6 +128,7 @@ func TestRoutedMove(t *testing.T) {
 // TestRoutedPathMTU: a router on the underlay's way that carries less has the
 // sender inside told what fits.
 func TestRoutedPathMTU(t *testing.T) {
+	t.Parallel()
 	a, r, b := lab.TestHost(t, "a"), lab.TestHost(t, "router"), lab.TestHost(t, "b")
 	near, far := netip.MustParsePrefix("10.91.1.1/24"), netip.MustParsePrefix("10.91.2.1/24")
 	gateways := [2]netip.Prefix{netip.MustParsePrefix("10.91.1.2/24"), netip.MustParsePrefix("10.91.2.2/24")}

@@ -18,6 +18,7 @@ import (
 
 // The default destination is the remote, for one station's frames and for all.
 func TestRemoteIsWhereAllGoes(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			a, b := connect(t, p, underlay4, nil)
@@ -46,6 +47,7 @@ func TestRemoteIsWhereAllGoes(t *testing.T) {
 
 // Three links of one process share a port, and all carry at once.
 func TestLinksShareAPort(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings[:3] {
 		t.Run(p.String(), func(t *testing.T) {
 			a, b := connect(t, p, underlay4, nil)
@@ -103,6 +105,7 @@ func listeners(t *testing.T, h *lab.Host, port uint16) (n int) {
 
 // A frame takes 50 bytes more outside than inside.
 func TestOverhead(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			a, b := connect(t, p, underlay4, nil)

@@ -44,6 +44,7 @@ var (
 // what it looks at on them, its ping and its capture. The lines are replayed
 // over netlink, and by ip itself where there is one.
 func TestSeed(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String()+"/netlink", func(t *testing.T) { followSeed(t, p, replayLine) })
 		if _, err := exec.LookPath("ip"); err == nil {

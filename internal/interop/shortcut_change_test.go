@@ -213,6 +213,7 @@ var sendChanges = []sendChange{
 // TestShortcutChangeSent has a stream sent by the kernel, and changes what it
 // depends on.
 func TestShortcutChangeSent(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for i, c := range sendChanges {
@@ -325,6 +326,7 @@ var receiveChanges = []receiveChange{
 
 // TestShortcutChangeReceived does so with a stream that the kernel receives.
 func TestShortcutChangeReceived(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for i, c := range receiveChanges {
@@ -388,6 +390,7 @@ func (a *alone) checkReceived(t *testing.T, s *endless, first uint32, c receiveC
 // busily that frames from either are the kernel's: the FDB has it where the last
 // frame came from, and not a lease later.
 func TestShortcutStationFollowed(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		t.Run(u.name, func(t *testing.T) {

@@ -46,6 +46,7 @@ var figuresCases = []figuresCase{
 // of them: whoever carries one, all figures are what was sent, to the byte, and
 // what was sent was delivered or counts as dropped.
 func TestShortcutFigures(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for _, c := range figuresCases {

@@ -126,9 +126,11 @@ type outcome struct {
 // busy that the kernel carries its frames by itself. What comes of each is the
 // same as where weft carries all, by the same names.
 func TestShortcutForged(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		t.Run(u.name, func(t *testing.T) {
+			t.Parallel()
 			with := newAlone(t, user, u, nil)
 			without := newAlone(t, user, u, func(_ *lab.Host, s *spec) { byProcess(nil)(s, &spec{}) })
 			for i, f := range forgeries {

@@ -26,6 +26,7 @@ const otherNamespace = "off (the device is in another namespace than the underla
 // with the remote's address. Nothing comes in by a device that has the number
 // which the link's device had, and which it does not get back the second time.
 func TestShortcutMoved(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		t.Run(u.name, func(t *testing.T) {
@@ -177,6 +178,7 @@ func (a *alone) checkAway(t *testing.T, home *alone) {
 // TestShortcutNothingLeft has both programs carry something, then deletes the
 // links one by one: with the last one go private devices and programs.
 func TestShortcutNothingLeft(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for name, del := range map[string]func(v *vtep, link string){
 		"weft": func(v *vtep, link string) { v.weft.must("link", "del", link) },

@@ -24,6 +24,7 @@ var shortcutSpecs = []struct {
 // TestShortcutOuter has flows sent by weft first and then past it: what is
 // around a frame stays as it was, with right checksums outside and inside.
 func TestShortcutOuter(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for _, s := range shortcutSpecs {

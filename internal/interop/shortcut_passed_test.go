@@ -15,6 +15,7 @@ import (
 // all the same. Both ways, with the kernel's device at the other end, and on wires
 // that carry super-frames and others.
 func TestShortcutPassedOn(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, p := range []pairing{{user, user}, {kernel, user}} {
 		for _, u := range underlays {
@@ -33,6 +34,7 @@ func TestShortcutPassedOn(t *testing.T) {
 // Where there is no device to take the kernel's mark off them, the process makes
 // new super-frames of those that it receives.
 func TestShortcutUnscrubbed(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	ha, hb := lab.TestPair(t)
 	check(t, hb.Rename("lo", "weft-rx0d")) // the device's name, taken by one that cannot be deleted

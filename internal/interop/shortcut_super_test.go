@@ -20,6 +20,7 @@ import (
 // over wires that carry super-frames whole and over others, and looks at the
 // outer checksum of each datagram where it enters the wire.
 func TestShortcutSuperTransfer(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for _, mode := range []wireMode{offloadsOn, offloadsOff, wireLike} {
@@ -154,6 +155,7 @@ var superWords = []string{"", "udpcsum", "noudpcsum udp6zerocsumtx"}
 // no checksum that is right for all: where there may be none, they go without,
 // and otherwise they are cut before.
 func TestShortcutSuperFrame(t *testing.T) {
+	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
 		for _, mode := range []wireMode{offloadsOn, offloadsOff, wireLike} {

@@ -37,6 +37,7 @@ var showCases = []showCase{
 // TestLinkShow compares what weft shows with what ip -d shows of the kernel's
 // device that was made of the same words.
 func TestLinkShow(t *testing.T) {
+	t.Parallel()
 	for _, c := range showCases {
 		t.Run(c.words, func(t *testing.T) {
 			w := newLoneWeft(t)
@@ -115,6 +116,7 @@ func vxlanWordsOf(text string) string {
 
 // TestStatistics reads figures in every form that they are printed in.
 func TestStatistics(t *testing.T) {
+	t.Parallel()
 	a, b := connect(t, pairing{user, kernel}, underlay4, nil)
 	check(t, a.Ping(b.addr, lab.PingOptions{Count: 5}).Lost())
 	a.weft.must(addWords("idle", 6)...)
@@ -178,6 +180,7 @@ func checkShownFigures(t *testing.T, w *weft) {
 
 // TestWordsWithoutLinks runs what needs no link.
 func TestWordsWithoutLinks(t *testing.T) {
+	t.Parallel()
 	w := newLoneWeft(t)
 	if out := w.must("version"); !regexp.MustCompile(`^weft \S+, go1\.\d+\S*, linux/\w+\n$`).MatchString(out) {
 		t.Errorf("version: %q", out)

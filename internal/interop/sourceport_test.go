@@ -25,6 +25,7 @@ const (
 // TestSourcePortsOfTraffic counts the outer source ports of what hosts really
 // send: many for many flows, one for each flow.
 func TestSourcePortsOfTraffic(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(p.String()+"/"+u.name, func(t *testing.T) {
@@ -124,6 +125,7 @@ func flows(t *testing.T, n int, v6 bool) (frames [][]byte) {
 // TestSourcePortRange narrows the range, by the system's setting or the link's
 // own. Its end is not part of it.
 func TestSourcePortRange(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			for _, c := range []struct {
@@ -161,6 +163,7 @@ func TestSourcePortRange(t *testing.T) {
 // TestSourcePortsAroundListener has the port that datagrams come in on among
 // those that they leave by.
 func TestSourcePortsAroundListener(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(p.String()+"/"+u.name, func(t *testing.T) {

@@ -53,6 +53,7 @@ func isPartial(p gopacket.Packet) bool {
 // summed arrive, and come out of weft's device so that the stack takes them:
 // marked as unfinished, or with the sum completed where no mark can be set.
 func TestPartialChecksum(t *testing.T) {
+	t.Parallel()
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
@@ -119,6 +120,7 @@ func checkInside(t *testing.T, frames []lab.Frame, want map[string]int, word str
 // TestSuperFrame shows that TCP super-frames arrive in one datagram each, and
 // are handed on whole, or cut where the device does not take them.
 func TestSuperFrame(t *testing.T) {
+	t.Parallel()
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {

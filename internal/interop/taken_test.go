@@ -64,6 +64,7 @@ func set(frame []byte, at int, to ...byte) []byte {
 // TestTakenFrames forges datagrams around frames of all sorts. What a plain
 // switch would carry comes out as it is, and counts.
 func TestTakenFrames(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			for _, offload := range []string{"on", "off"} {
@@ -102,6 +103,7 @@ func TestTakenFrames(t *testing.T) {
 // TestTakenDatagrams forges datagrams with odd outer headers, all of which are
 // taken: any source, any of the host's addresses, in fragments, with any TTL.
 func TestTakenDatagrams(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(string(k)+"/"+u.name, func(t *testing.T) {

@@ -62,6 +62,7 @@ func sockets(t *testing.T, h *lab.Host, file string) (n int) {
 // TestBothUnderlays has a link over IPv4 and one over IPv6 in the same hosts,
 // with the same VNI on the same port.
 func TestBothUnderlays(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()
@@ -143,6 +144,7 @@ func moveTo(t *testing.T, from, to *lab.Host, link string, addr netip.Prefix) {
 // TestTenants reuses one subnet on three VNIs that share a port: each end
 // finds its own twin, and no frame comes out of another VNI's link.
 func TestTenants(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,7 @@ func isReplyTo(frame []byte) func(lab.Frame) bool {
 // through the kernel's device: what it answers, and to which of them, is what
 // encap.TooBig makes of them, byte for byte.
 func TestTooBigIsTheKernels(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		underlay
 		mtu int

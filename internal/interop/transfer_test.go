@@ -101,6 +101,7 @@ func transferLarge(t *testing.T, p pairing) {
 // TestTransferMatrix goes through every combination of ends, underlay, wire,
 // offload, direction and kind of packet, and looks at the wire meanwhile.
 func TestTransferMatrix(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		if p != (pairing{user, user}) {
 			t.Run(p.String(), func(t *testing.T) { transferMatrix(t, p) })
@@ -108,7 +109,10 @@ func TestTransferMatrix(t *testing.T) {
 	}
 }
 
-func TestUserUserTransferMatrix(t *testing.T) { transferMatrix(t, pairing{user, user}) }
+func TestUserUserTransferMatrix(t *testing.T) {
+	t.Parallel()
+	transferMatrix(t, pairing{user, user})
+}
 
 func transferMatrix(t *testing.T, p pairing) {
 	words := []string{"on", "off"}
@@ -118,6 +122,7 @@ func transferMatrix(t *testing.T, p pairing) {
 	for _, u := range underlays {
 		for _, word := range words {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
+				t.Parallel()
 				a, b := connect(t, p, u, byProcess(withOffload(word)))
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 				for _, mode := range wireModes {
@@ -229,9 +234,11 @@ func TestTransferBothWaysAtOnce(t *testing.T) {
 
 // TestTransferJumbo has an underlay of large frames: segments of 8950 bytes.
 func TestTransferJumbo(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, mode := range []wireMode{offloadsOn, wireLike} {
 			t.Run(p.String()+"/"+mode.name, func(t *testing.T) {
+				t.Parallel()
 				ha, hb := lab.TestPair(t)
 				check(t, ha.SetMTU("eth0", 9000))
 				check(t, hb.SetMTU("eth0", 9000))

@@ -156,6 +156,7 @@ func TestTunnelGSOOrder(t *testing.T) {
 // with offloads is, is no link, and when somebody takes it away the sockets
 // take over.
 func TestTunnelGSOInterface(t *testing.T) {
+	t.Parallel()
 	lab.NeedTunnelGSO(t)
 	const name = "weft-tx0"
 	a, b := connect(t, pairing{user, user}, underlay4, byProcess(nil))

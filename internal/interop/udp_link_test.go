@@ -41,6 +41,7 @@ func bareOf(f lab.Frame) (outer *layers.UDP, ttl uint8, packet gopacket.Packet) 
 // TestUDPLinkPing looks at the wire while hosts ping each other: bare packets,
 // one port for everything, and no TTL lost on the way.
 func TestUDPLinkPing(t *testing.T) {
+	t.Parallel()
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
@@ -89,9 +90,11 @@ func TestUDPLinkPing(t *testing.T) {
 // TestUDPLinkTransfer carries checked streams each way, with and without
 // super-frames, and wants those offloads to engage that can.
 func TestUDPLinkTransfer(t *testing.T) {
+	t.Parallel()
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {
+				t.Parallel()
 				a, b := connectUDP(t, u, "offload", word)
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 				for _, mode := range wireModes {
@@ -115,6 +118,7 @@ func TestUDPLinkTransfer(t *testing.T) {
 
 // TestUDPLinkMTU: what fits goes, what does not is refused at its sender.
 func TestUDPLinkMTU(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		underlay
 		mtu int
@@ -137,6 +141,7 @@ func TestUDPLinkMTU(t *testing.T) {
 // TestUDPLinkSocket: the socket is on the address and port that were given, and
 // a port is held by one such link.
 func TestUDPLinkSocket(t *testing.T) {
+	t.Parallel()
 	a, _ := lab.TestPair(t)
 	w := newWeft(t, a)
 	refused := func(words string, want string) {
@@ -176,6 +181,7 @@ func TestUDPLinkSocket(t *testing.T) {
 
 // TestUDPLinkShown reads what is told of such a link.
 func TestUDPLinkShown(t *testing.T) {
+	t.Parallel()
 	h, _ := lab.TestPair(t)
 	a := addUDPLink(t, h, underlay4.a, nodesA)
 	text := a.weft.must("link", "show", a.link)

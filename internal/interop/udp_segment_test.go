@@ -30,6 +30,7 @@ var runs = []run{
 // super-frames: out of weft's device, into it, and the kernel's whole in one
 // VXLAN datagram, with a UDP_GRO value that is about the inner ones.
 func TestUDPSegment(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		if p != (pairing{user, user}) {
 			t.Run(p.String(), func(t *testing.T) { segmentRuns(t, p) })
@@ -37,7 +38,10 @@ func TestUDPSegment(t *testing.T) {
 	}
 }
 
-func TestUserUserUDPSegment(t *testing.T) { segmentRuns(t, pairing{user, user}) }
+func TestUserUserUDPSegment(t *testing.T) {
+	t.Parallel()
+	segmentRuns(t, pairing{user, user})
+}
 
 func segmentRuns(t *testing.T, p pairing) {
 	for _, word := range []string{"on", "off"} {
@@ -45,6 +49,7 @@ func segmentRuns(t *testing.T, p pairing) {
 			continue // before Linux 6.11 a device without checksum offload takes no runs from its own host
 		}
 		t.Run("offload-"+word, func(t *testing.T) {
+			t.Parallel()
 			a, b := connect(t, p, underlay4, byProcess(withOffload(word)))
 			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
 			for _, mode := range wireModes {

@@ -49,12 +49,16 @@ func upTo(largest, step int) (sizes []int) {
 
 // TestUDPSizes has datagrams answered by the same datagram.
 func TestUDPSizes(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings[:2] {
 		t.Run(p.String(), func(t *testing.T) { echoSizes(t, p) })
 	}
 }
 
-func TestUserUserUDPSizes(t *testing.T) { echoSizes(t, pairing{user, user}) }
+func TestUserUserUDPSizes(t *testing.T) {
+	t.Parallel()
+	echoSizes(t, pairing{user, user})
+}
 
 func echoSizes(t *testing.T, p pairing) {
 	for _, word := range []string{"on", "off"} {

@@ -71,6 +71,7 @@ func refusedBy(kind int, remote netip.Addr) func(*testing.T, *lab.Host, *spec) {
 // TestUnsentFrames sends frames that cannot be sent. None of them is on the
 // wire or counts as sent, each counts once.
 func TestUnsentFrames(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			for _, c := range unsentCases(t, u) {
@@ -101,6 +102,7 @@ func TestUnsentFrames(t *testing.T) {
 // TestUnsentAmongSent has frames that are too large between others, which
 // leave all the same, in order.
 func TestUnsentAmongSent(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(string(k)+"/"+u.name, func(t *testing.T) {

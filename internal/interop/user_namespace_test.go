@@ -19,6 +19,7 @@ const envUserNamespace = "WEFT_INTEROP_USER_NAMESPACE"
 // user would: nothing there may go beyond the system's limits, the receive
 // buffer's among them.
 func TestUserNamespace(t *testing.T) {
+	t.Parallel()
 	lab.NeedTUN(t)
 	if os.Getenv(envUserNamespace) != "" {
 		checkSmallBufferTold(t)

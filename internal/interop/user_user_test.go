@@ -12,6 +12,7 @@ import (
 // has no vxlan too.
 
 func TestUserUserPing(t *testing.T) {
+	t.Parallel()
 	for _, u := range underlays {
 		for _, word := range []string{"on", "off"} {
 			t.Run(u.name+"/offload-"+word, func(t *testing.T) {

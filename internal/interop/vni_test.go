@@ -14,6 +14,7 @@ import (
 // TestVNI has the least and the largest VNI, and some whose bytes differ, on
 // ports that differ too.
 func TestVNI(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, c := range []struct {
 			vni  uint32
@@ -43,6 +44,7 @@ func TestVNI(t *testing.T) {
 
 // TestVNITooLarge is refused, and nothing is left of it.
 func TestVNITooLarge(t *testing.T) {
+	t.Parallel()
 	lab.NeedTUN(t)
 	h := lab.TestHost(t, "a")
 	w := newWeft(t, h)
@@ -59,6 +61,7 @@ func TestVNITooLarge(t *testing.T) {
 
 // TestDefaultPort leaves dstport out: it is 8472, as ip has it, with ip's hint.
 func TestDefaultPort(t *testing.T) {
+	t.Parallel()
 	lab.NeedTUN(t)
 	a, b := lab.TestPair(t)
 	addVTEP(t, b, kernel, spec{VXLAN: lab.VXLAN{Name: "vxlan0", ID: 5, Remote: underlay4.a}, Addrs: innerB})
@@ -79,6 +82,7 @@ func TestDefaultPort(t *testing.T) {
 // TestWrongVNI has ends that do not agree on the VNI: each drops what the
 // other sends, and counts it.
 func TestWrongVNI(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +117,7 @@ func (v *vtep) counts(reason string) error {
 // TestWrongPort has ends that do not agree on the port: a datagram finds
 // nobody, and is answered by ICMP that the port is unreachable.
 func TestWrongPort(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairings {
 		for _, u := range []underlay{underlay4, underlay6} {
 			t.Run(p.String()+"/"+u.name, func(t *testing.T) {
