@@ -10,6 +10,9 @@ export WEFT_BIN := $(CURDIR)/bin/weft
 # of them would only compete. That slows compiling too on larger machines, so it comes first.
 TEST_FLAGS := -count=1 -p 2 -timeout 20m
 
+# Within a package four tests run at once, if they may at all, for the same reason.
+SIDE_BY_SIDE := -parallel 4
+
 # These hold the order of a hundred thousand packets a second, which both programs and sockets carry. Where a core stands still for longer than
 # dataplane/internal/shortcut allows for (enqueue), two packets of a million change places: they run by themselves.
 ALONE     := ^TestShortcut(Send|Receive)Order$$
@@ -53,7 +56,7 @@ test: build ## run all tests, those of the library and the daemon once more unde
 	-go test -exec true ./... >/dev/null
 	-go test -exec true -race $(RACE_PKGS) >/dev/null
 	-go test -exec true -tags portable ./dataplane/... >/dev/null
-	bin/testsum $(TEST_FLAGS) -skip '$(ALONE)' ./... + $(TEST_FLAGS) -run '$(ALONE)' $(ALONE_PKG) + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
+	bin/testsum $(TEST_FLAGS) $(SIDE_BY_SIDE) -skip '$(ALONE)' ./... + $(TEST_FLAGS) -run '$(ALONE)' $(ALONE_PKG) + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
 
 .PHONY: test-novxlan
 test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN of NOVXLAN_PKGS in it
@@ -88,7 +91,7 @@ fuzz: ## run every fuzz target of FUZZ_PKGS for FUZZTIME each
 cover: build ## test, and print how much of each package all tests together cover
 	rm -rf bin/cover
 	mkdir -p bin/cover
-	go test $(TEST_FLAGS) -cover -coverpkg=./... ./... -args -test.gocoverdir=$(CURDIR)/bin/cover
+	go test $(TEST_FLAGS) $(SIDE_BY_SIDE) -cover -coverpkg=./... ./... -args -test.gocoverdir=$(CURDIR)/bin/cover
 	go tool covdata textfmt -i=bin/cover -o bin/cover.out
 	go tool covdata percent -i=bin/cover
 	go tool cover -func=bin/cover.out | tail -n 1
