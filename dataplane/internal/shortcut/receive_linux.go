@@ -239,7 +239,7 @@ func (t *Table) super(a *assembler) {
 }
 
 const (
-	joinMin  = 80          // bytes of IP packet that an acknowledgement alone does not have
+	joinMin  = 80               // bytes of IP packet that an acknowledgement alone does not have
 	joinFor  = time.Millisecond // by then what was given to be joined has come out
 	wholeFor = time.Second      // a super-frame's station is taken to send more of them
 )
