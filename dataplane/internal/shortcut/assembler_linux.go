@@ -201,6 +201,15 @@ func (a *assembler) count(figures *ebpf.Map, packetsAt, keyAt, sizeAt int16, don
 	a.here(done)
 }
 
+// passes ends the program: the packet goes its usual way.
+func (a *assembler) passes() { a.add(asm.Mov.Imm(asm.R0, next), asm.Return()) }
+
+// drops ends the program without the packet, from a label on.
+func (a *assembler) drops(label string) {
+	a.here(label)
+	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+}
+
 // slotShift turns a slot's offset into its index.
 const slotShift = 6
 
@@ -213,4 +222,12 @@ func (a *assembler) leave(timeAt int16) {
 	a.add(asm.JGE.Reg(asm.R2, asm.R1, toUnknown)) // it has to wait for longer as it is
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
 	a.here(toUnknown)
+}
+
+// room makes room behind the Ethernet header, or takes some away: as many bytes as
+// size leaves in R2. It goes elsewhere if there is no memory.
+func (a *assembler) room(size asm.Instructions, flags int64, elsewhere string) {
+	a.add(size...)
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R3, roomBehindMAC), asm.LoadImm(asm.R4, flags, asm.DWord), asm.FnSkbAdjustRoom.Call())
+	a.unless(asm.R0, 0, elsewhere)
 }

@@ -135,8 +135,7 @@ func (c *cutter) cut(a *assembler) {
 		a.store(asm.R0, hopNext+i, asm.R1, asm.Word)
 	}
 	a.add(asm.Mov.Imm(asm.R1, int32(c.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
-	a.here("lost")
-	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	a.drops("lost")
 }
 
 // hop has what is known of the super-frame being cut in R0. The key, zero, is on
@@ -173,7 +172,7 @@ func (c *cutter) cutProgram() asm.Instructions {
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
 	a.sendTo(rFlow, hopIfIndex, hopNext)
 	a.here(toUnknown) // a received run's
-	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
+	a.passes()
 	return a.list
 }
 
@@ -247,7 +246,6 @@ func (t *Table) runProgram() asm.Instructions {
 	a.leave(receiveTimeAt)
 	a.load32(asm.R1, rSkb, skbIngress)
 	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
-	a.here("stray") // a neighbour's question, say
-	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	a.drops("stray") // a neighbour's question, say
 	return a.list
 }

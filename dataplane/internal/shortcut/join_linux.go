@@ -157,7 +157,6 @@ func (t *Table) joinedProgram() asm.Instructions {
 	a.add(asm.JEq.Imm(asm.R7, 0, "stray")) // the link is gone
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.FnSkbVlanPop.Call())
 	a.add(asm.Mov.Reg(asm.R1, asm.R7), asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
-	a.here("stray") // a neighbour's question, say
-	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	a.drops("stray") // a neighbour's question, say
 	return a.list
 }

@@ -187,7 +187,6 @@ const (
 	tupleLen4     = 12  // struct bpf_sock_tuple: addresses and ports, as they follow each other in a packet
 	tupleLen6     = 36
 	bpfSockState  = 72                         // offset in struct bpf_sock (linux/bpf.h)
-	tcpListen     = 10                         // TCP_LISTEN (net/tcp_states.h)
 	scrubBuffer   = (int32(scrubLen) + 7) &^ 7 // bytes of stack
 )
 
@@ -236,8 +235,7 @@ func (s *scrubber) scrub(a *assembler, etherAt, sizeAt, bufferAt int16) {
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, int32(bufferAt)),
 		asm.Mov.Imm(asm.R4, int32(scrubLen)), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
 	a.add(asm.Mov.Imm(asm.R1, int32(s.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirectPeer.Call(), asm.Return())
-	a.here("spoilt")
-	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
+	a.drops("spoilt")
 }
 
 // between is where a program goes with what comes between super-frames: it makes
@@ -247,14 +245,6 @@ func (s *scrubber) between() string {
 		return "whole"
 	}
 	return "super"
-}
-
-// room makes room behind the Ethernet header, or takes some away: as many bytes as
-// size leaves in R2. It goes elsewhere if there is no memory.
-func (a *assembler) room(size asm.Instructions, flags int64, elsewhere string) {
-	a.add(size...)
-	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R3, roomBehindMAC), asm.LoadImm(asm.R4, flags, asm.DWord), asm.FnSkbAdjustRoom.Call())
-	a.unless(asm.R0, 0, elsewhere)
 }
 
 // passedOn goes elsewhere unless the kernel would pass the packet of TCP on, by its
@@ -283,7 +273,7 @@ func (t *Table) passedOn(a *assembler, etherAt, tupleAt int16, elsewhere string)
 	a.store(asm.RFP, tupleAt, asm.R4, asm.DWord)
 	a.add(asm.Mov.Reg(asm.R1, asm.R0), asm.FnSkRelease.Call())
 	a.load64(asm.R4, asm.RFP, tupleAt)
-	a.unless(asm.R4, tcpListen, elsewhere) // one that listens on all addresses listens on those of others too
+	a.unless(asm.R4, unix.BPF_TCP_LISTEN, elsewhere) // one that listens on all addresses listens on those of others too
 	a.here("passed")
 }
 

@@ -57,8 +57,8 @@ const (
 	wordDrained = 1
 	wordDevice  = 2 // index of the link's TAP device
 	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
-	wordMAC     = 5 // of the link's TAP device, see macWord
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
+	wordMAC     = 5 // of the link's TAP device, see macWord
 )
 
 // Changes counts the changes of a link: whoever changes what its frames meet

@@ -4,6 +4,7 @@ package shortcut
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -173,6 +175,27 @@ func TestUnscrubbed(t *testing.T) {
 		defer tab.Close()
 		if !strings.HasPrefix(tab.Unscrubbed, "a device to scrub super-frames: ") || tab.scrubber.in != 0 || tab.scrubber.netlink != nil || tab.cutter.in == 0 {
 			t.Errorf("%q, %+v", tab.Unscrubbed, tab.scrubber)
+		}
+		return nil
+	})
+}
+
+// No thread stays in the private namespace: what asks for the process's finds the
+// right one, and the private one goes with the table.
+func TestScrubberThreads(t *testing.T) {
+	in(t, func(*lab.Host) error {
+		tab, err := Open()
+		check(t, err)
+		defer tab.Close()
+		var private unix.Stat_t
+		check(t, unix.Fstat(int(tab.scrubber.namespace), &private))
+		tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
+		check(t, err)
+		for _, task := range tasks {
+			var there unix.Stat_t
+			if unix.Stat(task, &there) == nil && there.Ino == private.Ino {
+				t.Errorf("%s is the private one", task)
+			}
 		}
 		return nil
 	})

@@ -63,7 +63,7 @@ func (t *Table) sendProgram() asm.Instructions {
 	t.sendHeader(a)
 	t.sendOut(a)
 	a.leave(sendTimeAt)
-	a.add(asm.Mov.Imm(asm.R0, next), asm.Return())
+	a.passes()
 	return a.list
 }
 
@@ -316,9 +316,7 @@ func outerIPv6(a *assembler) {
 func (t *Table) sendOut(a *assembler) {
 	const flags = roomFixedGSO | roomEncapUDP | roomEncapEther | int64(etherLen)<<roomL2Shift
 	put := func(headers int32, family int64) {
-		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, headers-int32(etherLen)), asm.Mov.Imm(asm.R3, roomBehindMAC),
-			asm.LoadImm(asm.R4, flags|family, asm.DWord), asm.FnSkbAdjustRoom.Call())
-		a.unless(asm.R0, 0, toWait)
+		a.room(asm.Instructions{asm.Mov.Imm(asm.R2, headers-int32(etherLen))}, flags|family, toWait)
 		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, sendBuffer),
 			asm.Mov.Imm(asm.R4, headers), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
 	}

@@ -31,35 +31,31 @@ import (
 func TestDockerHosts(t *testing.T) {
 	t.Parallel()
 	lab.NeedNFTables(t)
-	for _, datapath := range []string{"user", "kernel"} {
-		t.Run(datapath, func(t *testing.T) {
-			t.Parallel()
-			needDatapath(t, datapath)
-			o := newDockerHosts(t, datapath, (*node).dockerTables)
-			outside := o.nodes[2]
-			check(t, outside.AddRoute(netip.PrefixFrom(service, 32), "eth0", o.nodes[0].addr))
-			for _, n := range o.nodes[:2] {
-				o.checkOffloads(n)
-				n.dockerMasquerade()
-			}
-			o.nodes[0].serve(service, o.addrs[1])
-			o.checkTraffic()
+	eachDatapath(t, func(t *testing.T, datapath string) {
+		o := newDockerHosts(t, datapath, (*node).dockerTables)
+		outside := o.nodes[2]
+		check(t, outside.AddRoute(netip.PrefixFrom(service, 32), "eth0", o.nodes[0].addr))
+		for _, n := range o.nodes[:2] {
+			o.checkOffloads(n)
+			n.dockerMasquerade()
+		}
+		o.nodes[0].serve(service, o.addrs[1])
+		o.checkTraffic()
 
-			for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
-				n.flush("filter", "FORWARD")
-				n.flush("nat", "POSTROUTING")
-				n.dockerMasquerade()
-			}
-			o.checkTraffic()
+		for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
+			n.flush("filter", "FORWARD")
+			n.flush("nat", "POSTROUTING")
+			n.dockerMasquerade()
+		}
+		o.checkTraffic()
 
-			for _, n := range o.nodes[:2] { // and here is none of docker's
-				n.nft((*nftables.Conn).FlushRuleset)
-				n.dockerTables()
-			}
-			o.nodes[0].serve(service, o.addrs[1])
-			o.checkTraffic()
-		})
-	}
+		for _, n := range o.nodes[:2] { // and here is none of docker's
+			n.nft((*nftables.Conn).FlushRuleset)
+			n.dockerTables()
+		}
+		o.nodes[0].serve(service, o.addrs[1])
+		o.checkTraffic()
+	})
 }
 
 // checkTraffic has the containers reach each other by their own addresses, a host

@@ -18,34 +18,30 @@ func TestLegacyDockerHosts(t *testing.T) {
 	t.Parallel()
 	lab.NeedLegacyIptables(t)
 	lab.NeedNFTables(t)
-	for _, datapath := range []string{"user", "kernel"} {
-		t.Run(datapath, func(t *testing.T) {
-			t.Parallel()
-			needDatapath(t, datapath)
-			o := newDockerHosts(t, datapath, (*node).legacyDockerTables)
-			for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
-				n.legacyMasquerade()
-			}
-			o.checkLegacy()
+	eachDatapath(t, func(t *testing.T, datapath string) {
+		o := newDockerHosts(t, datapath, (*node).legacyDockerTables)
+		for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
+			n.legacyMasquerade()
+		}
+		o.checkLegacy()
 
-			for _, n := range o.nodes[:2] {
-				n.flushLegacy()
-				n.legacyMasquerade()
-			}
-			o.checkLegacy()
+		for _, n := range o.nodes[:2] {
+			n.flushLegacy()
+			n.legacyMasquerade()
+		}
+		o.checkLegacy()
 
-			n, untouched := o.nodes[1], o.nodes[2]
-			n.dropMasquerade()
-			n.signal(syscall.SIGTERM)
-			if out := n.run(append([]string{"agent", "--cleanup"}, n.flags()...)...); out.Status != 0 {
-				t.Error(out)
-			}
-			untouched.legacyDockerTables()
-			if left, want := n.legacyListing(), untouched.legacyListing(); left != want {
-				t.Errorf("the clean-up leaves\n%s\nand there was\n%s", left, want)
-			}
-		})
-	}
+		n, untouched := o.nodes[1], o.nodes[2]
+		n.dropMasquerade()
+		n.signal(syscall.SIGTERM)
+		if out := n.run(append([]string{"agent", "--cleanup"}, n.flags()...)...); out.Status != 0 {
+			t.Error(out)
+		}
+		untouched.legacyDockerTables()
+		if left, want := n.legacyListing(), untouched.legacyListing(); left != want {
+			t.Errorf("the clean-up leaves\n%s\nand there was\n%s", left, want)
+		}
+	})
 }
 
 // checkLegacy is checkTraffic without a service, and without a rule in nf_tables.

@@ -67,6 +67,17 @@ func needDatapath(t *testing.T, datapath string) {
 	}
 }
 
+// eachDatapath runs a test with both.
+func eachDatapath(t *testing.T, test func(t *testing.T, datapath string)) {
+	for _, datapath := range []string{"user", "kernel"} {
+		t.Run(datapath, func(t *testing.T) {
+			t.Parallel()
+			needDatapath(t, datapath)
+			test(t, datapath)
+		})
+	}
+}
+
 func TestVXLAN(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][2]string{{"user", "user"}, {"user", "kernel"}, {"kernel", "user"}, {"auto", "user"}, {"kernel", "kernel"}} {
