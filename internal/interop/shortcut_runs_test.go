@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -15,8 +16,8 @@ import (
 func TestShortcutRuns(t *testing.T) {
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
-		for _, size := range []int{1, 300} {
-			t.Run(fmt.Sprintf("%s/%d bytes", u.name, size), func(t *testing.T) {
+		for _, p := range []inner{{size: 1}, {size: 300}, {size: 1, v6: true}, {size: 1300, v6: true}} {
+			t.Run(fmt.Sprintf("%s/%d bytes, IPv6 %v", u.name, p.size, p.v6), func(t *testing.T) {
 				t.Parallel()
 				a := newAlone(t, user, u, nil)
 				for _, h := range []*lab.Host{a.Host, a.peer} {
@@ -25,23 +26,24 @@ func TestShortcutRuns(t *testing.T) {
 				tries := 0
 				check(t, lab.Eventually(waitLimit, func() error {
 					tries++
-					return a.receiveRun(t, tries, size)
+					return a.receiveRun(t, tries, p)
 				}))
 			})
 		}
 	}
 }
 
-// receiveRun sends a run of six frames and looks for each. The error says that the
+// receiveRun sends a run of six such frames and looks for each. The error says that the
 // kernel took in fewer than those before the strange one.
-func (a *alone) receiveRun(t *testing.T, try, size int) error {
+func (a *alone) receiveRun(t *testing.T, try int, p inner) error {
 	t.Helper()
 	const busy, strange, of = 1, 3, 6
 	before := a.busy(t, busy)
 	seen := len(a.inside.Frames())
 	missing, frames := map[string]bool{}, [][]byte(nil)
 	for i := range of {
-		p, mark := inner{srcPort: uint16(try), dstPort: uint16(i), size: size}, busy
+		mark := busy
+		p.srcPort, p.dstPort = uint16(try), uint16(i)
 		switch i {
 		case strange:
 			mark = 100 + try
@@ -54,7 +56,7 @@ func (a *alone) receiveRun(t *testing.T, try, size int) error {
 	a.sendRun(t, frames)
 	now := a.settled(t)
 	for _, f := range a.inside.Frames()[seen:] {
-		if len(f.Data) < len(frames[of-1]) || f.Data[12] != 8 {
+		if binary.BigEndian.Uint16(f.Data[12:]) == typeLocal {
 			continue // the fence
 		}
 		if !missing[string(f.Data)] {

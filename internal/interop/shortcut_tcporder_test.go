@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
@@ -13,13 +14,24 @@ import (
 // kernel does not join them with others: they stay behind those that it does.
 func TestShortcutTCPOrder(t *testing.T) {
 	lab.NeedShortcuts(t)
-	for _, mode := range []wireMode{offloadsOn, wireLike} {
-		t.Run(mode.name, func(t *testing.T) {
+	for _, c := range []struct {
+		pairing
+		underlay
+		mode wireMode
+		to   netip.Addr
+	}{
+		{pairing{user, user}, underlay4, offloadsOn, innerB[0].Addr()},
+		{pairing{user, user}, underlay4, wireLike, innerB[0].Addr()},
+		{pairing{user, user}, underlay6, wireLike, innerB[1].Addr()},
+		{pairing{kernel, user}, underlay4, wireLike, innerB[1].Addr()},
+		{pairing{kernel, user}, underlay6, wireLike, innerB[0].Addr()},
+	} {
+		t.Run(fmt.Sprintf("%v/%s/%s/%v", c.pairing, c.name, c.mode.name, c.to), func(t *testing.T) {
 			t.Parallel()
-			a, b := connect(t, pairing{user, user}, underlay4, nil)
-			mode.apply(t, a, b)
-			check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
-			from, to := a.tcp(t, b)
+			a, b := connect(t, c.pairing, c.underlay, nil)
+			c.mode.apply(t, a, b)
+			check(t, a.Ping(c.to, lab.PingOptions{}).Lost())
+			from, to := a.tcp(t, b, c.to)
 			failed := make(chan error, 1)
 			go func() {
 				_, err := io.Copy(io.Discard, to)
@@ -49,12 +61,12 @@ func TestShortcutTCPOrder(t *testing.T) {
 	}
 }
 
-// tcp connects two VTEPs through the link.
-func (v *vtep) tcp(t *testing.T, to *vtep) (near, far *net.TCPConn) {
+// tcp connects two VTEPs through the link, by an address of the second.
+func (v *vtep) tcp(t *testing.T, to *vtep, addr netip.Addr) (near, far *net.TCPConn) {
 	t.Helper()
 	var l net.Listener
 	check(t, to.Do(func() (err error) {
-		l, err = net.Listen("tcp", net.JoinHostPort(to.addr.String(), "0"))
+		l, err = net.Listen("tcp", net.JoinHostPort(addr.String(), "0"))
 		return err
 	}))
 	defer func() { _ = l.Close() }()
