@@ -128,6 +128,18 @@ func TestExtend(t *testing.T) {
 	}
 }
 
+// What lies behind an IP packet is no payload: such a segment is not joined unseen.
+func TestExtendPadded(t *testing.T) {
+	for name, s := range kinds() {
+		frames := s.segments(text(300), 100)
+		c := coalescer()
+		add(c, frames[0])
+		if c.Extend(encap.AppendGreeting(bytes.Clone(frames[1]))) {
+			t.Errorf("%s: joined with something behind it", name)
+		}
+	}
+}
+
 // TestCoalescePackets joins packets without an Ethernet header.
 func TestCoalescePackets(t *testing.T) {
 	for name, s := range map[string]stream{"TCP4": tcp4(), "TCP6": tcp6(), "UDP4": udp4(), "UDP6": udp6()} {
