@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Routes is a longest-prefix table, for IPv4 and IPv6: where the packets of a
@@ -17,6 +18,10 @@ import (
 // that does not depend on how many routes there are, but for the one in many
 // that makes a table larger.
 type Routes struct {
+	// Changes, if it is not nil, counts what changes where packets go, each after it
+	// is there for readers. It is set before the first use.
+	Changes *atomic.Uint64
+
 	v4, v6 routeFamily
 
 	mu   sync.Mutex

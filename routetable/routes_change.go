@@ -20,11 +20,21 @@ func (t *Routes) put(p netip.Prefix, r Route, replace bool) error {
 	f, k := t.family(p.Addr()), addressKey(p.Addr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if have := f.get(k, p.Bits()); have != nil && !replace {
+	have := f.get(k, p.Bits())
+	if have != nil && !replace {
 		return ErrRouteExists
 	}
 	f.put(k, p.Bits(), t.shared(r))
+	if have == nil || *have != r {
+		t.changed()
+	}
 	return nil
+}
+
+func (t *Routes) changed() {
+	if t.Changes != nil {
+		t.Changes.Add(1)
+	}
 }
 
 // Delete removes the route of a prefix, if match says yes to it; nil says yes
@@ -41,6 +51,7 @@ func (t *Routes) Delete(p netip.Prefix, match func(*Route) bool) error {
 		return ErrRouteNotFound
 	}
 	f.remove(k, p.Bits())
+	t.changed()
 	return nil
 }
 
