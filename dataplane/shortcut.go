@@ -91,7 +91,7 @@ func (p *port) sendShort(s *short, device int) io.Closer {
 	err := p.openRoutes()
 	var program io.Closer
 	if err == nil {
-		program, err = s.table.SendBy(device)
+		program, err = s.table.SendBy(device, shortcut.Framed)
 	}
 	if err != nil {
 		p.refused.refuse(ShortcutTx, err.Error())

@@ -14,6 +14,7 @@ const (
 	skbLen          = 0
 	skbPacketType   = 4 // 0: for this machine
 	skbQueueMapping = 12
+	skbProtocol     = 16
 	skbVLANPresent  = 20
 	skbVLANTCI      = 24
 	skbIngress      = 36 // index of the device that it was received by

@@ -38,7 +38,7 @@ const (
 	hopIfIndex = 0  // u32, device to leave by
 	hopWhole   = 4  // u32, UDP length of all datagrams but the last
 	hopNext    = 8  // struct bpf_redir_neigh, as in sendNextHop
-	hopFirst   = 28 // u32, offset of the TCP header in the frame
+	hopInner   = 28 // u32, bytes of the inner IP header
 	hopLen     = 32 // bytes
 )
 
@@ -121,15 +121,17 @@ func (c *cutter) close() {
 }
 
 // cut gives a super-frame that has its outer headers to the device.
-func (c *cutter) cut(a *assembler) {
+func (c *cutter) cut(a *sender) {
 	a.clear(sendHopAt, 8)
 	a.hop(c.hops, sendHopAt, "lost")
 	a.load32(asm.R1, rFlow, flowIfIndex)
 	a.store(asm.R0, hopIfIndex, asm.R1, asm.Word)
 	a.load64(asm.R1, asm.RFP, sendSegAt)
-	a.add(asm.Add.Imm(asm.R1, udpAndVXLAN))
+	a.add(asm.Add.Imm(asm.R1, a.over()))
 	a.store(asm.R0, hopWhole, asm.R1, asm.Word)
-	a.store(asm.R0, hopFirst, rFirst, asm.Word)
+	a.add(asm.Mov.Reg(asm.R1, rFirst))
+	a.packetLen(asm.R1)
+	a.store(asm.R0, hopInner, asm.R1, asm.Word)
 	for i := int16(0); i < nextHopLen; i += 4 {
 		a.load32(asm.R1, rFlow, sendNextHop+i)
 		a.store(asm.R0, hopNext+i, asm.R1, asm.Word)
@@ -152,7 +154,7 @@ func (c *cutter) cutProgram() asm.Instructions {
 	a := &assembler{}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
 	a.load32(rData, rSkb, skbData)
-	a.need(outer4)
+	a.need(int32(etherLen) + 20 + udpMin + 20)
 	a.load64(asm.R4, rData, 0)
 	a.add(asm.LoadImm(asm.R5, int64(c.mark), asm.DWord), asm.JNE.Reg(asm.R4, asm.R5, toUnknown))
 	a.clear(keyAt, 8)
@@ -160,7 +162,7 @@ func (c *cutter) cutProgram() asm.Instructions {
 	a.add(asm.Mov.Reg(rFlow, asm.R0), asm.Mov.Imm(rFirst, int32(etherLen)+20))
 	a.load16(asm.R4, rData, 12)
 	a.unless(asm.R4, network(0x86dd), "udp")
-	a.need(outer6)
+	a.need(int32(etherLen) + 40 + udpMin + 20)
 	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+40))
 	a.here("udp")
 	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst))
@@ -189,8 +191,8 @@ func cutChecksum(a *assembler) {
 	a.add(asm.JEq.Imm(asm.R5, 0, "right")) // without a checksum
 	a.swapped(asm.R5)
 	a.add(asm.Xor.Imm(asm.R3, 0xffff), asm.Add.Reg(asm.R1, asm.R3), asm.Xor.Imm(asm.R5, 0xffff), asm.Add.Reg(asm.R5, asm.R1))
-	a.load32(asm.R4, rFlow, hopFirst)
-	a.add(asm.JEq.Imm(asm.R4, int32(etherLen)+20, "complete"), asm.Add.Reg(asm.R5, asm.R1))
+	a.load32(asm.R4, rFlow, hopInner)
+	a.add(asm.JEq.Imm(asm.R4, 20, "complete"), asm.Add.Reg(asm.R5, asm.R1))
 	a.here("complete")
 	a.checksum("checksum")
 }

@@ -15,6 +15,7 @@ import (
 
 // flow is what all frames of one have in common.
 type flow struct {
+	kind               Kind
 	srcMAC, dstMAC     [6]byte
 	src, dst           netip.Addr
 	tcp                bool
@@ -96,6 +97,14 @@ func (f *flow) frame(t *testing.T, ecn uint8, payload []byte) []byte {
 	return serialize(t, eth, ip, f.transport(t, ip), gopacket.Payload(payload))
 }
 
+// given is the frame as Send has it.
+func (f *flow) given(frame []byte) []byte {
+	if f.kind == Bare {
+		return frame[14:]
+	}
+	return frame
+}
+
 func (f *flow) transport(t *testing.T, ip gopacket.NetworkLayer) gopacket.SerializableLayer {
 	t.Helper()
 	if f.tcp {
@@ -113,16 +122,19 @@ func (f *flow) transport(t *testing.T, ip gopacket.NetworkLayer) gopacket.Serial
 func (f *flow) outer(t *testing.T, ecn uint8) []byte {
 	t.Helper()
 	udp := &layers.UDP{SrcPort: layers.UDPPort(f.outerPort), DstPort: 4789}
-	vxlan := &layers.VXLAN{ValidIDFlag: true, VNI: f.vni}
+	parts := []gopacket.SerializableLayer{udp, &layers.VXLAN{ValidIDFlag: true, VNI: f.vni}}
+	if f.kind == Bare {
+		parts = parts[:1]
+	}
 	eth := &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6), EthernetType: layers.EthernetTypeIPv4}
 	if f.outer4 {
 		ip := network4(f.from, f.to, f.outerTOS|ecn, f.outerTTL)
 		check(t, udp.SetNetworkLayerForChecksum(ip))
-		return serialize(t, eth, ip, udp, vxlan)
+		return serialize(t, eth, append([]gopacket.SerializableLayer{ip}, parts...)...)
 	}
 	eth.EthernetType = layers.EthernetTypeIPv6
 	ip := network6(f.from, f.to, f.outerTOS|ecn, f.outerTTL)
 	ip.FlowLabel = f.label ^ 0xfffff
 	check(t, udp.SetNetworkLayerForChecksum(ip))
-	return serialize(t, eth, ip, udp, vxlan)
+	return serialize(t, eth, append([]gopacket.SerializableLayer{ip}, parts...)...)
 }

@@ -19,7 +19,8 @@ import (
 //	| device | MAC destination, source | IP source, destination | ports | proto |
 //	+--------+------+------+--------+--------+-------+-------+
 //
-// An IPv4 address is followed by zeros.
+// An IPv4 address is followed by zeros. What a device sends that carries IP packets
+// has no MACs.
 const (
 	sendKeyLen = 56
 
@@ -48,9 +49,7 @@ const (
 	sendNextHop = 52 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
 	sendHeaders = 72 // outer headers and the inner Ethernet header, outerMax bytes
 
-	outer4   = encap.EtherHeaderLen + 20 + 8 + encap.HeaderLen + encap.EtherHeaderLen
-	outer6   = outer4 + 20
-	outerMax = 88
+	outerMax = 88 // encap.EtherHeaderLen + 40 + 30, in words
 
 	sendValueLen = sendHeaders + outerMax
 )
@@ -61,7 +60,8 @@ const (
 	flagUneven = 4 // super-frames may be sent without a checksum where it would not be that of all segments
 )
 
-// What a received packet is found by, all in network byte order:
+// What a received packet is found by, all in network byte order. In place of
+// VNI << 8 bare packets have bareVNI, and no MAC:
 //
 //	 0        16       32        36     38    40        46
 //	+--------+--------+---------+------+-----+---------+-----+
@@ -76,7 +76,10 @@ const (
 	receiveKeyPort = 36
 	receiveKeyMAC  = 40
 
+	bareVNI = 1 // the low byte is 0 of any VNI; not negative in any byte order, as a jump compares it
+
 	receiveQueue    = 32 // u32, offset of the socket's slot
+	receiveMine     = 36 // u32, not 0 if frames have to be for the link's MAC
 	receiveWhole    = 40 // u64, when a super-frame came last; written by the program
 	receiveRuns     = 48 // u64, until when runs that were cut make up for others; written by the program
 	receiveJoined   = 56 // u64, when a segment was last given to be joined; written by the program
@@ -86,12 +89,14 @@ const (
 // key returns what the flow of a frame is found by, and the word that all its
 // frames have in common; false if it is none for a program.
 func (s *Send) key() (key [sendKeyLen]byte, inner uint32, ok bool) {
-	f, l := s.Frame, encap.ParseFrame(s.Frame)
+	f, l := s.Frame, s.parse()
 	if l.Tags > 0 || l.Fragment || l.L4 == 0 || l.L4-l.L3 != headerLen(l.Version) {
 		return key, 0, false
 	}
 	binary.NativeEndian.PutUint32(key[sendKeyDevice:], uint32(s.Device))
-	copy(key[sendKeyMAC:], f[:12])
+	if s.Kind == Framed {
+		copy(key[sendKeyMAC:], f[:12])
+	}
 	copy(key[sendKeyPorts:], f[l.L4:l.L4+4])
 	binary.NativeEndian.PutUint32(key[sendKeyProto:], uint32(l.Proto))
 	ip := f[l.L3:]
@@ -103,6 +108,13 @@ func (s *Send) key() (key [sendKeyLen]byte, inner uint32, ok bool) {
 	copy(key[sendKeySrc:], ip[8:24])
 	copy(key[sendKeyDst:], ip[24:40])
 	return key, innerWord(ip[0]<<4|ip[1]>>4, ip[7], 0), true
+}
+
+func (s *Send) parse() encap.Layout {
+	if s.Kind == Bare {
+		return encap.ParsePacket(s.Frame)
+	}
+	return encap.ParseFrame(s.Frame)
 }
 
 func headerLen(version uint8) int {
@@ -131,7 +143,9 @@ func (s *Send) value(inner uint32, now uint64) (v [sendValueLen]byte) {
 	}
 	h := v[sendHeaders:]
 	n := copy(h, s.Outer)
-	copy(h[n:], s.Frame[:encap.EtherHeaderLen])
+	if s.Kind != Bare {
+		n += copy(h[n:], s.Frame[:encap.EtherHeaderLen])
+	}
 	if h[encap.EtherHeaderLen]>>4 == 6 {
 		flags |= flagIPv6
 		h[15] &^= 0x30
@@ -143,7 +157,7 @@ func (s *Send) value(inner uint32, now uint64) (v [sendValueLen]byte) {
 	}
 	put(v[sendFlags:], flags)
 	s.putNextHop(v[sendNextHop:])
-	put(v[sendCsum:], s.sum(h[:n+encap.EtherHeaderLen]))
+	put(v[sendCsum:], s.sum(h[:n]))
 	put(v[sendIPCsum:], s.ipSum(h))
 	return v
 }
@@ -201,7 +215,7 @@ func (s *Send) sum(h []byte) uint32 {
 	}
 	clear(udp[4:8])
 	sum := uint32(encap.Checksum(addresses, 0)) + uint32(encap.Checksum(udp, 0)) + 17
-	l := encap.ParseFrame(s.Frame)
+	l := s.parse()
 	minus := uint32(l.Proto)
 	if l.Version == 4 {
 		minus += uint32(encap.Checksum(s.Frame[l.L3+12:l.L3+20], 0))
@@ -219,8 +233,12 @@ func fold(sum uint32) uint16 {
 func (r *Receive) key() (key [receiveKeyLen]byte) {
 	copy(key[receiveKeySrc:], r.From.AsSlice())
 	copy(key[receiveKeyDst:], r.To.AsSlice())
-	binary.BigEndian.PutUint32(key[receiveKeyVNI:], r.VNI<<8)
 	binary.BigEndian.PutUint16(key[receiveKeyPort:], r.Port)
+	if r.Kind == Bare {
+		binary.BigEndian.PutUint32(key[receiveKeyVNI:], bareVNI)
+		return key
+	}
+	binary.BigEndian.PutUint32(key[receiveKeyVNI:], r.VNI<<8)
 	copy(key[receiveKeyMAC:], r.Source[:])
 	return key
 }
@@ -228,6 +246,9 @@ func (r *Receive) key() (key [receiveKeyLen]byte) {
 func (r *Receive) value(now uint64) (v [receiveValueLen]byte) {
 	putFlow(v[:], now, r.Version, r.Link, r.Device)
 	binary.NativeEndian.PutUint32(v[receiveQueue:], uint32(r.Queue.offset()))
+	if r.Kind != Framed {
+		binary.NativeEndian.PutUint32(v[receiveMine:], 1)
+	}
 	return v
 }
 

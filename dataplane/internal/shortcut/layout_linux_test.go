@@ -25,18 +25,23 @@ func padded(a netip.Addr) []byte { return append(a.AsSlice(), make([]byte, 16)..
 // TestSendKey holds the keys of flows against what their frames were made of.
 func TestSendKey(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
+	for i := range 200 {
 		f, device, proto, df := randomFlow(r), int(r.Uint32()>>1), uint32(17), uint32(0)
+		f.kind = Kind(i) % kinds
 		if f.tcp {
 			proto = 6
 		}
 		if f.df && f.src.Is4() {
 			df = 0x4000
 		}
-		want := slices.Concat(le32(uint32(device)), f.dstMAC[:], f.srcMAC[:], padded(f.src), padded(f.dst),
+		macs := slices.Concat(f.dstMAC[:], f.srcMAC[:])
+		if f.kind != Framed {
+			clear(macs) // the device's frames have none
+		}
+		want := slices.Concat(le32(uint32(device)), macs, padded(f.src), padded(f.dst),
 			binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, f.srcPort), f.dstPort), le32(proto))
 		for ecn := range uint8(4) {
-			s := Send{Frame: f.frame(t, ecn, make([]byte, r.IntN(9))), Device: device}
+			s := Send{Kind: f.kind, Frame: f.given(f.frame(t, ecn, make([]byte, r.IntN(9)))), Device: device}
 			key, inner, ok := s.key()
 			if !ok || string(key[:]) != string(want) {
 				t.Fatalf("%+v: %v\n%x, want\n%x", f, ok, key, want)
@@ -90,12 +95,13 @@ func TestSendKeyNone(t *testing.T) {
 // TestSendValue holds what a program is told of flows against what that was.
 func TestSendValue(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for range 200 {
+	for i := range 200 {
 		f := randomFlow(r)
+		f.kind = Kind(i) % kinds
 		f.from, f.to = randomAddr(r, f.outer4), randomAddr(r, f.outer4)
 		ecn := uint8(r.IntN(4))
 		s := &Send{
-			Frame: f.frame(t, ecn, nil), Link: &Slot{index: r.IntN(maxSlots)}, Version: r.Uint64(), Outer: f.outer(t, ecn),
+			Kind: f.kind, Frame: f.given(f.frame(t, ecn, nil)), Link: &Slot{index: r.IntN(maxSlots)}, Version: r.Uint64(), Outer: f.outer(t, ecn),
 			NoCsum: f.noCsum, Csum: r.IntN(2) == 0, MTU: r.IntN(1 << 16), IfIndex: int(r.Uint32() >> 1),
 		}
 		nextHop, family := make([]byte, 20), uint32(10)
@@ -148,6 +154,9 @@ func checkHeaders(t *testing.T, f *flow, b []byte) {
 	}
 	vxlan := []byte{8, 0, 0, 0, byte(f.vni >> 16), byte(f.vni >> 8), byte(f.vni), 0}
 	want := slices.Concat(vxlan, f.dstMAC[:], f.srcMAC[:])
+	if f.kind == Bare {
+		clear(want)
+	}
 	if got := b[length-8 : length+12]; string(got) != string(want) {
 		t.Fatalf("behind UDP %x, want %x", got, want)
 	}
@@ -161,23 +170,30 @@ func checkHeaders(t *testing.T, f *flow, b []byte) {
 // frames, at the offsets that the program reads.
 func TestReceiveKey(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for range 200 {
+	for i := range 200 {
 		f := randomFlow(r)
+		f.kind = Kind(i) % kinds
 		f.from, f.to = randomAddr(r, f.outer4), randomAddr(r, f.outer4)
-		datagram := append(f.outer(t, 0), f.frame(t, 0, nil)...)
+		datagram := append(f.outer(t, 0), f.given(f.frame(t, 0, nil))...)
 		at := 14 + 40
 		if f.outer4 {
 			at -= 20
 		}
-		want := slices.Concat(padded(f.from), padded(f.to), datagram[at+12:at+16], datagram[at+2:at+4], []byte{0, 0}, datagram[at+22:at+28], []byte{0, 0})
-		got := (&Receive{From: f.from, To: f.to, Port: 4789, VNI: f.vni, Source: routetable.MAC(f.srcMAC)}).key()
+		vni, mac := datagram[at+12:at+16], datagram[at+22:at+28]
+		if f.kind == Bare {
+			vni, mac = []byte{0, 0, 0, 1}, make([]byte, 6) // no VNI ends like that
+		}
+		want := slices.Concat(padded(f.from), padded(f.to), vni, datagram[at+2:at+4], []byte{0, 0}, mac, []byte{0, 0})
+		got := (&Receive{Kind: f.kind, From: f.from, To: f.to, Port: 4789, VNI: f.vni, Source: routetable.MAC(f.srcMAC)}).key()
 		if string(got[:]) != string(want) {
 			t.Fatalf("%+v: %x, want\n%x", f, got, want)
 		}
 	}
-	v := (&Receive{Link: &Slot{index: 3}, Queue: &Slot{index: 5}, Version: 9, Device: 77}).value(1e15)
-	want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(0), le64(0), le64(0), le64(0))
-	if string(v[:]) != string(want) {
-		t.Errorf("value %x, want %x", v, want)
+	for kind, mine := range map[Kind]uint32{Framed: 0, Routed: 1, Bare: 1} {
+		v := (&Receive{Kind: kind, Link: &Slot{index: 3}, Queue: &Slot{index: 5}, Version: 9, Device: 77}).value(1e15)
+		want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(mine), le64(0), le64(0), le64(0))
+		if string(v[:]) != string(want) {
+			t.Errorf("value %x, want %x", v, want)
+		}
 	}
 }

@@ -62,15 +62,18 @@ func (t *Table) receiveBy(a *assembler, run func(*assembler)) {
 	t.receiveIn(a)
 }
 
-// innerMin is what has to be there behind the outer IP header: UDP, VXLAN, the
-// inner Ethernet header and the least inner IP header.
-const innerMin = udpAndVXLAN + 14 + 20
+// What has to be there behind the outer IP header: UDP and the least inner IP
+// header; with VXLAN, and the inner Ethernet header, in between.
+const (
+	bareMin  = udpLen + 20
+	innerMin = udpAndVXLAN + 14 + 20
+)
 
 func outer4Headers(a *assembler) {
 	a.here("outer4")
 	a.load8(asm.R4, rData, etherLen+9)
 	a.unless(asm.R4, 17, toUnknown)
-	a.pull(int32(etherLen)+20+innerMin, "pulled4")
+	a.pull(int32(etherLen)+20+bareMin, "pulled4")
 	a.load8(asm.R4, rData, etherLen)
 	a.unless(asm.R4, 0x45, toUnknown)
 	outer4Sum(a)
@@ -85,13 +88,13 @@ func outer4Headers(a *assembler) {
 	a.store(asm.RFP, receiveECNAt, asm.R5, asm.DWord)
 	a.copy32(receiveKeyAt+receiveKeySrc, etherLen+12, 1)
 	a.copy32(receiveKeyAt+receiveKeyDst, etherLen+16, 1)
-	vxlanHeaders(a, etherLen+20)
+	udpAndInner(a, etherLen+20, "4")
 }
 
 func outer6Headers(a *assembler) {
 	a.load8(asm.R4, rData, etherLen+6)
 	a.unless(asm.R4, 17, toUnknown)
-	a.pull(int32(etherLen)+40+innerMin, "pulled6")
+	a.pull(int32(etherLen)+40+bareMin, "pulled6")
 	a.load8(asm.R4, rData, etherLen)
 	a.add(asm.RSh.Imm(asm.R4, 4))
 	a.unless(asm.R4, 6, toUnknown)
@@ -105,7 +108,7 @@ func outer6Headers(a *assembler) {
 	a.add(asm.RSh.Imm(asm.R5, 4))
 	a.store(asm.RFP, receiveECNAt, asm.R5, asm.DWord)
 	a.copy32(receiveKeyAt+receiveKeySrc, etherLen+8, 8)
-	vxlanHeaders(a, etherLen+40)
+	udpAndInner(a, etherLen+40, "6")
 	a.add(asm.Ja.Label("found"))
 }
 
@@ -131,15 +134,29 @@ func (a *assembler) fills(at int32) {
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toUnknown))
 }
 
-// vxlanHeaders reads what is at udp and behind: all bits of the VXLAN header
-// but the VNI are as they have to be (RFC 7348 §5), or the process looks at it.
-func vxlanHeaders(a *assembler, udp int16) {
+// udpAndInner reads what is at udp and behind. All bits of a VXLAN header but the
+// VNI are as they have to be (RFC 7348 §5), or the process looks at it; and no IP
+// header begins like that.
+//
+// rFirst is where UDP would be if there were a VXLAN header and an Ethernet header
+// in front of the inner packet: of a bare one it lies in the outer IP header.
+func udpAndInner(a *assembler, udp int16, label string) {
 	a.load16(asm.R4, rData, udp+2)
 	a.store(asm.RFP, receiveKeyAt+receiveKeyPort, asm.R4, asm.Half)
 	a.load16(asm.R4, rData, udp+4)
 	a.fills(int32(udp))
 	a.load32(asm.R4, rData, udp+8)
-	a.unless(asm.R4, network32(0x08000000), toUnknown)
+	a.add(asm.JEq.Imm(asm.R4, network32(0x08000000), "vxlan"+label))
+	a.load8(asm.R4, rData, udp+8)
+	a.add(asm.RSh.Imm(asm.R4, 4), asm.JEq.Imm(asm.R4, 4, "bare"+label))
+	a.unless(asm.R4, 6, toUnknown)
+	a.here("bare" + label)
+	a.add(asm.Mov.Imm(asm.R4, network32(bareVNI)))
+	a.store(asm.RFP, receiveKeyAt+receiveKeyVNI, asm.R4, asm.Word)
+	a.add(asm.Mov.Imm(rFirst, int32(udp)-(innerMin-bareMin)), asm.Ja.Label("found"))
+
+	a.here("vxlan" + label)
+	a.pull(int32(udp)+innerMin, "pulled"+label+"vxlan")
 	a.load8(asm.R4, rData, udp+15)
 	a.unless(asm.R4, 0, toUnknown)
 	a.copy32(receiveKeyAt+receiveKeyVNI, udp+12, 1)
@@ -157,12 +174,7 @@ func vxlanHeaders(a *assembler, udp int16) {
 func (t *Table) innerPacket(a *assembler) {
 	a.clear(receiveRun, 8)
 	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst))
-	for i := int16(0); i < 12; i += 4 {
-		a.load32(asm.R4, asm.R2, udpAndVXLAN+i)
-		a.store(asm.RFP, receiveEther+i, asm.R4, asm.Word)
-	}
-	a.load16(asm.R4, asm.R2, udpAndVXLAN+12)
-	a.store(asm.RFP, receiveEther+12, asm.R4, asm.Half)
+	t.innerEther(a)
 	a.load8(asm.R3, asm.R2, udpAndVXLAN+14)
 	a.add(asm.RSh.Imm(asm.R3, 4))
 	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "inner4"))
@@ -191,6 +203,45 @@ func (t *Table) innerPacket(a *assembler) {
 	a.add(asm.Ja.Label("whole"))
 	a.here("filled")
 	t.join(a)
+}
+
+// innerEther has the inner Ethernet header on the stack, and its EtherType in R4,
+// rFirst being in R2. A bare packet gets one for the devices on its way, without
+// MACs. It waits unless a frame for a link that carries IP packets has the link's
+// MAC.
+func (t *Table) innerEther(a *assembler) {
+	a.load32(asm.R4, asm.RFP, receiveKeyAt+receiveKeyVNI)
+	a.unless(asm.R4, network32(bareVNI), "framed")
+	a.clear(receiveEther, 16)
+	a.load8(asm.R3, asm.R2, udpAndVXLAN+14)
+	a.add(asm.RSh.Imm(asm.R3, 4), asm.Mov.Imm(asm.R4, network(0x0800)), asm.JEq.Imm(asm.R3, 4, "bare"), asm.Mov.Imm(asm.R4, network(0x86dd)))
+	a.here("bare")
+	a.store(asm.RFP, receiveEther+12, asm.R4, asm.Half)
+	a.add(asm.Ja.Label("ether"))
+
+	a.here("framed")
+	for i := int16(0); i < 12; i += 4 {
+		a.load32(asm.R4, asm.R2, udpAndVXLAN+i)
+		a.store(asm.RFP, receiveEther+i, asm.R4, asm.Word)
+	}
+	a.load16(asm.R4, asm.R2, udpAndVXLAN+12)
+	a.store(asm.RFP, receiveEther+12, asm.R4, asm.Half)
+	a.load32(asm.R3, rFlow, receiveMine)
+	a.add(asm.JEq.Imm(asm.R3, 0, "ether"), asm.Mov.Reg(asm.R5, asm.R2))
+	t.isMine(a, receiveEther, toWait)
+	a.add(asm.Mov.Reg(asm.R2, asm.R5))
+	a.load16(asm.R4, asm.RFP, receiveEther+12)
+	a.here("ether")
+}
+
+// isMine goes elsewhere unless the frame whose Ethernet header is on the stack is
+// for the link's MAC.
+func (t *Table) isMine(a *assembler, etherAt int16, elsewhere string) {
+	a.slot(t.slots, flowLink)
+	a.load64(asm.R3, asm.R1, wordMAC*8)
+	a.load32(asm.R4, asm.RFP, etherAt)
+	a.load16(asm.R0, asm.RFP, etherAt+4)
+	a.add(asm.LSh.Imm(asm.R0, 32), asm.Or.Reg(asm.R4, asm.R0), asm.JNE.Reg(asm.R3, asm.R4, elsewhere))
 }
 
 // join decides whether the packet, whose protocol is in R5, is to be joined

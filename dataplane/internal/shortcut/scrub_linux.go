@@ -253,11 +253,7 @@ func (s *scrubber) between() string {
 // translated, is not found, and makes the detour for nothing. The inner Ethernet
 // header is at etherAt, and scrubBuffer bytes of stack at tupleAt are written to.
 func (t *Table) passedOn(a *assembler, etherAt, tupleAt int16, elsewhere string) {
-	a.slot(t.slots, flowLink)
-	a.load64(asm.R3, asm.R1, wordMAC*8)
-	a.load32(asm.R4, asm.RFP, etherAt)
-	a.load16(asm.R5, asm.RFP, etherAt+4)
-	a.add(asm.LSh.Imm(asm.R5, 32), asm.Or.Reg(asm.R4, asm.R5), asm.JNE.Reg(asm.R3, asm.R4, elsewhere))
+	t.isMine(a, etherAt, elsewhere)
 	a.load16(asm.R4, asm.RFP, etherAt+12)
 	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "tuple4"))
 	a.innerBytes(8, tupleAt, tupleLen6, elsewhere)

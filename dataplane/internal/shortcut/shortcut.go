@@ -1,8 +1,8 @@
 // Package shortcut has the kernel carry flows by itself once weft has carried
-// their first frames: a program on what a TAP device sends puts the outer
+// their first frames: a program on what a link's device sends puts the outer
 // headers around a frame and gives it to the underlay device, another one on
 // what the underlay device receives takes them off and gives the frame to the
-// TAP device. Nothing is copied and no process is woken.
+// link's device. Nothing is copied and no process is woken.
 //
 // The programs decide nothing. They know the flows that were told to them, each
 // with headers ready to be sent, and leave everything else, and everything
@@ -55,10 +55,10 @@ const (
 	slotWords   = 8
 	wordVersion = 0
 	wordDrained = 1
-	wordDevice  = 2 // index of the link's TAP device
+	wordDevice  = 2 // index of the link's device
 	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
-	wordMAC     = 5 // of the link's TAP device, see macWord
+	wordMAC     = 5 // that frames for the link's device have, see macWord
 )
 
 // Changes counts the changes of a link: whoever changes what its frames meet
@@ -72,15 +72,16 @@ func (s *Slot) Drained(at uint64) { s.words[wordDrained].Store(at) }
 // Figures are what programs have carried of a link.
 type Figures struct{ TxPackets, TxBytes, RxPackets, RxBytes uint64 }
 
-// Send is a flow that leaves by a TAP device.
+// Send is a flow that leaves by a link's device.
 type Send struct {
-	Frame   []byte // one of its frames: Ethernet, IPv4 without options or IPv6, then TCP or UDP
-	Device  int    // index of the TAP device
+	Kind    Kind
+	Frame   []byte // one of its frames: Ethernet unless it is Bare, IPv4 without options or IPv6, then TCP or UDP
+	Device  int    // index of the link's device
 	Link    *Slot
 	Version uint64 // of Link.Changes, from before the flow's remote was looked up
 
 	// Around it.
-	Outer   []byte // headers from Ethernet to VXLAN, as for an empty frame, and with the ECN bits of the frame
+	Outer   []byte // headers from Ethernet to VXLAN, or to UDP around Bare, as for an empty frame, and with the ECN bits of the frame
 	NoCsum  bool   // the UDP checksum is zero
 	Csum    bool   // it never is
 	MTU     int    // of the path, in bytes of outer IP packet
@@ -89,15 +90,17 @@ type Send struct {
 	NextHop netip.Addr // by that device; the zero Addr leaves it to the kernel's route
 }
 
-// Receive is what comes from one station behind a VTEP.
+// Receive is what comes from one station behind a VTEP, or of Bare packets from a
+// host.
 type Receive struct {
-	From, To netip.Addr // of the outer packet
-	Port     uint16     // UDP destination port
-	VNI      uint32
-	Source   routetable.MAC // of the inner frame
+	Kind     Kind
+	From, To netip.Addr     // of the outer packet
+	Port     uint16         // UDP destination port
+	VNI      uint32         // none of Bare
+	Source   routetable.MAC // of the inner frame; none of Bare
 
-	Device  int            // index of the TAP device
-	MAC     routetable.MAC // of that
+	Device  int            // index of the link's device
+	MAC     routetable.MAC // that frames for it have; none of Bare
 	Link    *Slot
 	Version uint64 // of Link.Changes, from before a frame was looked at
 	Queue   *Slot  // of the socket

@@ -30,7 +30,8 @@ type Table struct {
 	Unscrubbed string
 
 	sends, receives, slots, figures *ebpf.Map
-	send, receive                   *ebpf.Program
+	send                            [kinds]*ebpf.Program
+	receive                         *ebpf.Program
 	anchor                          anchor
 	joiner                          joiner
 	cutter                          cutter
@@ -88,7 +89,12 @@ func (t *Table) load() error {
 		to   **ebpf.Program
 		name string
 		list asm.Instructions
-	}{{&t.send, "weft_send", t.sendProgram()}, {&t.receive, "weft_receive", t.receiveProgram()}} {
+	}{
+		{&t.send[Framed], "weft_send", t.sendProgram(Framed)},
+		{&t.send[Routed], "weft_send_l3", t.sendProgram(Routed)},
+		{&t.send[Bare], "weft_send_udp", t.sendProgram(Bare)},
+		{&t.receive, "weft_receive", t.receiveProgram()},
+	} {
 		made, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: p.name, Type: ebpf.SchedCLS, Instructions: p.list})
 		if err != nil {
 			return explain("load a BPF program", err)
@@ -132,7 +138,7 @@ func (t *Table) Close() {
 	t.scrubber.close()
 	t.cutter.close()
 	t.joiner.close()
-	for _, p := range []*ebpf.Program{t.send, t.receive} {
+	for _, p := range append(t.send[:], t.receive) {
 		if p != nil {
 			p.Close()
 		}
@@ -184,10 +190,10 @@ func clockNow() uint64 {
 	return uint64(now.Nano())
 }
 
-// SendBy has a TAP device's frames go through the program from now on, until
+// SendBy has what a link's device sends go through the program from now on, until
 // the result is closed or the device is gone (tcx, Linux 6.6).
-func (t *Table) SendBy(device int) (io.Closer, error) {
-	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.send, Attach: ebpf.AttachTCXEgress})
+func (t *Table) SendBy(device int, kind Kind) (io.Closer, error) {
+	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.send[kind], Attach: ebpf.AttachTCXEgress})
 	if err != nil {
 		return nil, fmt.Errorf("attach a BPF program: %w", err)
 	}

@@ -26,7 +26,7 @@ func (*Table) Free(*Slot) {}
 func (*Table) Figures(*Slot) Figures { return Figures{} }
 
 // SendBy fails.
-func (*Table) SendBy(int) (io.Closer, error) { return nil, errors.ErrUnsupported }
+func (*Table) SendBy(int, Kind) (io.Closer, error) { return nil, errors.ErrUnsupported }
 
 // ReceiveBy fails.
 func (*Table) ReceiveBy(int) error { return errors.ErrUnsupported }

@@ -28,40 +28,52 @@ const (
 	sendBuffer   = sendFigure - outerMax
 
 	etherLen = int16(encap.EtherHeaderLen)
-	udpMin   = 8     // bytes
-	tcpMin   = 20    // bytes
-	maxSuper = 65000 // bytes of a frame with which every length field can say what there is
+	udpMin   = 8  // bytes
+	tcpMin   = 20 // bytes
+
+	maxPacket = 65535 // bytes of IPv4
 )
 
-// sendProgram runs on what a TAP device sends.
-func (t *Table) sendProgram() asm.Instructions {
-	a := &assembler{}
+// sender makes the program for devices of one kind.
+type sender struct {
+	*Table
+	*assembler
+	Kind
+}
+
+// sendProgram runs on what a device of a kind sends.
+func (t *Table) sendProgram(kind Kind) asm.Instructions {
+	a := &sender{t, &assembler{}, kind}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
 	a.load32(asm.R2, rSkb, skbVLANPresent)
 	a.unless(asm.R2, 0, toUnknown)
 	a.load32(rData, rSkb, skbData)
-	a.need(int32(etherLen) + 20 + udpMin)
+	a.need(int32(a.head()) + 20 + udpMin)
 	a.clear(sendKeyAt, sendKeyLen)
 	a.clear(sendUnevenAt, 8)
 	a.clear(sendCutAt, 8)
 	a.load32(asm.R4, rSkb, skbIfIndex)
 	a.store(asm.RFP, sendKeyAt+sendKeyDevice, asm.R4, asm.Word)
-	a.copy32(sendKeyAt+sendKeyMAC, 0, 3)
-	a.load16(asm.R4, rData, 12)
+	if a.head() == 0 {
+		a.load32(asm.R4, rSkb, skbProtocol)
+	} else {
+		a.copy32(sendKeyAt+sendKeyMAC, 0, 3)
+		a.load16(asm.R4, rData, 12)
+	}
 	a.add(asm.JEq.Imm(asm.R4, network(0x0800), "inner4"))
 	a.unless(asm.R4, network(0x86dd), toUnknown)
-	t.sendInner6(a)
-	t.sendInner4(a)
+	a.inner6()
+	a.inner4()
 	a.here("inner")
 	a.find(t.sends, sendKeyAt, sendTimeAt)
 	a.holds(t.slots, flowLink)
-	t.atHome(a)
+	a.atHome()
 	a.load32(asm.R3, asm.RFP, sendInnerAt)
 	a.load32(asm.R4, rFlow, sendInner)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
-	t.sendSize(a)
-	t.sendHeader(a)
-	t.sendOut(a)
+	a.size()
+	a.header()
+	a.out()
 	a.leave(sendTimeAt)
 	a.passes()
 	return a.list
@@ -69,91 +81,93 @@ func (t *Table) sendProgram() asm.Instructions {
 
 // atHome waits unless the device is in the table's namespace. It is not asked for
 // every frame, since that costs as much as finding the flow.
-func (t *Table) atHome(a *assembler) {
-	a.slot(t.slots, flowLink)
+func (a *sender) atHome() {
+	a.slot(a.slots, flowLink)
 	a.load64(asm.R3, asm.R1, wordHome*8)
 	a.load64(asm.R4, asm.RFP, sendTimeAt)
 	a.add(asm.Sub.Reg(asm.R4, asm.R3), asm.JLT.Imm(asm.R4, int32(homeFor), "home"))
-	t.anchor.home(a, sendTupleAt, sendMarkAt)
-	a.slot(t.slots, flowLink)
+	a.anchor.home(a.assembler, sendTupleAt, sendMarkAt)
+	a.slot(a.slots, flowLink)
 	a.load64(asm.R4, asm.RFP, sendTimeAt)
 	a.store(asm.R1, wordHome*8, asm.R4, asm.DWord)
 	a.here("home")
 }
 
-// sendInner4 reads an inner IPv4 header.
-func (t *Table) sendInner4(a *assembler) {
+// inner4 reads an inner IPv4 header.
+func (a *sender) inner4() {
+	ip := a.head()
 	a.here("inner4")
-	a.load8(asm.R4, rData, etherLen)
+	a.load8(asm.R4, rData, ip)
 	a.unless(asm.R4, 0x45, toUnknown)
-	a.load16(asm.R5, rData, etherLen+6)
+	a.load16(asm.R5, rData, ip+6)
 	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.And.Imm(asm.R4, network(0x3fff)))
 	a.unless(asm.R4, 0, toUnknown)
 	a.swapped(asm.R5) // fragment bits
 	a.add(asm.LSh.Imm(asm.R5, 16))
-	a.load8(asm.R4, rData, etherLen+8) // TTL
+	a.load8(asm.R4, rData, ip+8) // TTL
 	a.add(asm.LSh.Imm(asm.R4, 8), asm.Or.Reg(asm.R5, asm.R4))
-	a.load8(asm.R4, rData, etherLen+1) // TOS
-	a.sendTOS()
-	a.load8(asm.R4, rData, etherLen+9)
+	a.load8(asm.R4, rData, ip+1) // TOS
+	a.tos()
+	a.load8(asm.R4, rData, ip+9)
 	a.store(asm.RFP, sendKeyAt+sendKeyProto, asm.R4, asm.Word)
-	a.copy32(sendKeyAt+sendKeySrc, etherLen+12, 1)
-	a.copy32(sendKeyAt+sendKeyDst, etherLen+16, 1)
-	a.copy32(sendKeyAt+sendKeyPorts, etherLen+20, 1)
-	a.load16(asm.R4, rData, etherLen+2)
+	a.copy32(sendKeyAt+sendKeySrc, ip+12, 1)
+	a.copy32(sendKeyAt+sendKeyDst, ip+16, 1)
+	a.copy32(sendKeyAt+sendKeyPorts, ip+20, 1)
+	a.load16(asm.R4, rData, ip+2)
 	a.swapped(asm.R4)
-	a.add(asm.Add.Imm(asm.R4, int32(etherLen)))
+	a.add(asm.Add.Imm(asm.R4, int32(ip)))
 	a.store(asm.RFP, sendLenAt, asm.R4, asm.DWord)
 	a.clear(sendSumAt, 8)
-	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+20))
+	a.add(asm.Mov.Imm(rFirst, int32(ip)+20))
 }
 
-// sendInner6 reads an inner IPv6 header, and goes on behind sendInner4.
-func (t *Table) sendInner6(a *assembler) {
-	a.need(int32(etherLen) + 40 + udpMin)
-	a.load16(asm.R5, rData, etherLen)
+// inner6 reads an inner IPv6 header, and goes on behind inner4.
+func (a *sender) inner6() {
+	ip := a.head()
+	a.need(int32(ip) + 40 + udpMin)
+	a.load16(asm.R5, rData, ip)
 	a.swapped(asm.R5)
 	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.RSh.Imm(asm.R4, 12))
 	a.unless(asm.R4, 6, toUnknown)
 	// What of the header is no address and no length is summed up here.
-	a.load16(asm.R3, rData, etherLen+2)
+	a.load16(asm.R3, rData, ip+2)
 	a.swapped(asm.R3)
 	a.add(asm.Add.Reg(asm.R3, asm.R5))
-	a.load16(asm.R4, rData, etherLen+6)
+	a.load16(asm.R4, rData, ip+6)
 	a.swapped(asm.R4)
 	a.add(asm.Add.Reg(asm.R3, asm.R4))
 	a.store(asm.RFP, sendSumAt, asm.R3, asm.DWord)
 	a.add(asm.Mov.Reg(asm.R4, asm.R5), asm.RSh.Imm(asm.R4, 4), asm.And.Imm(asm.R4, 0xff)) // traffic class
-	a.load8(asm.R5, rData, etherLen+7)                                                    // hop limit
+	a.load8(asm.R5, rData, ip+7)                                                          // hop limit
 	a.add(asm.LSh.Imm(asm.R5, 8))
-	a.sendTOS()
-	a.load8(asm.R4, rData, etherLen+6)
+	a.tos()
+	a.load8(asm.R4, rData, ip+6)
 	a.store(asm.RFP, sendKeyAt+sendKeyProto, asm.R4, asm.Word)
-	a.copy32(sendKeyAt+sendKeySrc, etherLen+8, 8)
-	a.copy32(sendKeyAt+sendKeyPorts, etherLen+40, 1)
-	a.load16(asm.R4, rData, etherLen+4)
+	a.copy32(sendKeyAt+sendKeySrc, ip+8, 8)
+	a.copy32(sendKeyAt+sendKeyPorts, ip+40, 1)
+	a.load16(asm.R4, rData, ip+4)
 	a.swapped(asm.R4)
-	a.add(asm.Add.Imm(asm.R4, int32(etherLen)+40))
+	a.add(asm.Add.Imm(asm.R4, int32(ip)+40))
 	a.store(asm.RFP, sendLenAt, asm.R4, asm.DWord)
-	a.add(asm.Mov.Imm(rFirst, int32(etherLen)+40), asm.Ja.Label("inner"))
+	a.add(asm.Mov.Imm(rFirst, int32(ip)+40), asm.Ja.Label("inner"))
 }
 
-// sendTOS completes the inner word in R5 with the TOS in R4, and stores both.
-func (a *assembler) sendTOS() {
+// tos completes the inner word in R5 with the TOS in R4, and stores both.
+func (a *sender) tos() {
 	a.add(asm.Mov.Reg(asm.R3, asm.R4), asm.And.Imm(asm.R3, 3))
 	a.store(asm.RFP, sendECNAt, asm.R3, asm.Word)
 	a.add(asm.And.Imm(asm.R4, 0xfc), asm.Or.Reg(asm.R5, asm.R4))
 	a.store(asm.RFP, sendInnerAt, asm.R5, asm.Word)
 }
 
-// sendSize finds out how long the frame's segments are, if it is a super-frame.
-func (t *Table) sendSize(a *assembler) {
+// size finds out how long the frame's segments are, if it is a super-frame.
+func (a *sender) size() {
 	a.load32(asm.R1, rSkb, skbLen)
 	a.load64(asm.R2, asm.RFP, sendLenAt)
 	a.add(asm.JNE.Reg(asm.R1, asm.R2, toWait)) // there is something behind the IP packet
-	a.add(asm.JGT.Imm(asm.R1, maxSuper, toWait))
-	a.add(asm.Mov.Reg(asm.R2, asm.R1), asm.Sub.Imm(asm.R2, int32(etherLen)))
-	a.store(asm.RFP, sendSizeAt, asm.R2, asm.DWord)
+	a.packetLen(asm.R1)
+	a.add(asm.JGT.Imm(asm.R1, maxPacket-20-a.over(), toWait)) // more than the outer length fields can say
+	a.store(asm.RFP, sendSizeAt, asm.R1, asm.DWord)
 	a.add(asm.Mov.Reg(asm.R2, rData), asm.Add.Reg(asm.R2, rFirst)) // TCP or UDP
 	a.load32(asm.R3, rSkb, skbGSOSize)
 	a.load32(asm.R4, asm.RFP, sendKeyAt+sendKeyProto)
@@ -172,9 +186,10 @@ func (t *Table) sendSize(a *assembler) {
 	a.add(asm.JEq.Imm(asm.R3, 0, "sized"))
 	a.load8(asm.R5, asm.R2, 12)
 	a.add(asm.RSh.Imm(asm.R5, 4), asm.LSh.Imm(asm.R5, 2), asm.Add.Reg(asm.R5, rFirst)) // bytes of headers
+	a.packetLen(asm.R5)
 	a.add(asm.JGE.Reg(asm.R5, asm.R1, toWait))
 	a.add(asm.Sub.Reg(asm.R1, asm.R5), asm.Mod.Reg32(asm.R1, asm.R3), asm.JEq.Imm(asm.R1, 0, "even"))
-	t.sendUneven(a)
+	a.uneven()
 	a.here("even")
 	a.add(asm.Mov.Reg(asm.R1, asm.R5), asm.Add.Reg(asm.R1, asm.R3))
 
@@ -182,18 +197,25 @@ func (t *Table) sendSize(a *assembler) {
 	a.store(asm.RFP, sendSegAt, asm.R1, asm.DWord)
 	a.load32(asm.R2, rFlow, sendMTU)
 	a.load32(asm.R3, rFlow, sendFlags)
-	a.add(asm.And.Imm(asm.R3, flagIPv6), asm.Mul.Imm(asm.R3, 20), asm.Add.Reg(asm.R1, asm.R3), asm.Add.Imm(asm.R1, outer4-2*int32(etherLen)),
+	a.add(asm.And.Imm(asm.R3, flagIPv6), asm.Mul.Imm(asm.R3, 20), asm.Add.Reg(asm.R1, asm.R3), asm.Add.Imm(asm.R1, 20+a.over()),
 		asm.JGT.Reg(asm.R1, asm.R2, toWait))
 }
 
-// sendUneven decides about a super-frame whose last segment is shorter. The outer
+// packetLen has the bytes of a device's frame count without their Ethernet header.
+func (a *sender) packetLen(r asm.Register) {
+	if a.head() > 0 {
+		a.add(asm.Sub.Imm(r, int32(a.head())))
+	}
+}
+
+// uneven decides about a super-frame whose last segment is shorter. The outer
 // checksum in its headers is copied to all segments, so it can only be right for
 // those of one length (see Send.sum). They are sent without (RFC 7348 §5), if that
 // may be, and cut first otherwise.
-func (t *Table) sendUneven(a *assembler) {
+func (a *sender) uneven() {
 	a.load32(asm.R4, rFlow, sendFlags)
 	a.add(asm.And.Imm(asm.R4, flagUneven))
-	if t.cutter.in != 0 {
+	if a.cutter.in != 0 {
 		a.unless(asm.R4, 0, "without")
 		a.add(asm.Mov.Imm(asm.R4, 1))
 		a.store(asm.RFP, sendCutAt, asm.R4, asm.DWord)
@@ -204,43 +226,53 @@ func (t *Table) sendUneven(a *assembler) {
 	a.store(asm.RFP, sendUnevenAt, asm.R4, asm.DWord)
 }
 
-// sendHeader has the headers on the stack, and goes to encap4 or encap6.
-func (t *Table) sendHeader(a *assembler) {
+// header has the headers on the stack, and goes to encap4 or encap6.
+func (a *sender) header() {
 	a.add(asm.FnGetPrandomU32.Call())
 	a.store(asm.RFP, sendIDAt, asm.R0, asm.DWord)
 	for i := int16(0); i < outerMax; i += 8 {
 		a.load64(asm.R4, rFlow, sendHeaders+i)
 		a.store(asm.RFP, sendBuffer+i, asm.R4, asm.DWord)
 	}
-	if t.cutter.in != 0 { // MAC addresses are filled in when the next hop's is known
-		a.add(asm.LoadImm(asm.R4, int64(t.cutter.mark), asm.DWord))
+	if a.cutter.in != 0 { // MAC addresses are filled in when the next hop's is known
+		a.add(asm.LoadImm(asm.R4, int64(a.cutter.mark), asm.DWord))
 		a.store(asm.RFP, sendBuffer, asm.R4, asm.DWord)
 	}
-	sendChecksum(a)
+	a.udpChecksum()
+	a.outerECN()
+	a.load32(asm.R1, rSkb, skbLen)
+	a.packetLen(asm.R1)
+	a.load32(asm.R2, rFlow, sendFlags)
+	a.add(asm.And.Imm(asm.R2, flagIPv6))
+	a.unless(asm.R2, 0, "outer6")
+	a.outerIPv4()
+	a.add(asm.Ja.Label("encap4"))
+	a.here("outer6")
+	a.outerIPv6()
+	a.add(asm.Ja.Label("encap6"))
+}
+
+// outerECN has the ECN bits of the outer header in R3.
+func (a *sender) outerECN() {
+	if a.Kind == Bare { // RFC 6040 §4.1, compatibility mode
+		a.add(asm.Mov.Imm(asm.R3, 0))
+		return
+	}
 	a.load32(asm.R3, asm.RFP, sendECNAt)
 	a.unless(asm.R3, 3, "ecn") // RFC 6040 §4.1, as Linux does it: CE becomes ECT(0)
 	a.add(asm.Mov.Imm(asm.R3, 2))
 	a.here("ecn")
-	a.load32(asm.R1, rSkb, skbLen)
-	a.load32(asm.R2, rFlow, sendFlags)
-	a.add(asm.And.Imm(asm.R2, flagIPv6))
-	a.unless(asm.R2, 0, "outer6")
-	outerIPv4(a)
-	a.add(asm.Ja.Label("encap4"))
-	a.here("outer6")
-	outerIPv6(a)
-	a.add(asm.Ja.Label("encap6"))
 }
 
-// sendChecksum has the UDP checksum in R5, in network byte order.
-func sendChecksum(a *assembler) {
+// udpChecksum has the UDP checksum in R5, in network byte order.
+func (a *sender) udpChecksum() {
 	a.load32(asm.R5, rFlow, sendCsum)
 	a.load64(asm.R1, asm.RFP, sendSegAt)
-	a.add(asm.Add.Reg(asm.R5, asm.R1), asm.Add.Reg(asm.R5, asm.R1), asm.Add.Imm(asm.R5, 2*udpAndVXLAN))
+	a.add(asm.Add.Reg(asm.R5, asm.R1), asm.Add.Reg(asm.R5, asm.R1), asm.Add.Imm(asm.R5, 2*a.over()))
 	a.load64(asm.R2, asm.RFP, sendSumAt)
 	a.add(asm.Add.Reg(asm.R5, asm.R2))
-	a.add(asm.JNE.Imm(rFirst, int32(etherLen)+20, "fold")) // IPv6: its header and the pseudo-header have the same length
-	a.add(asm.Sub.Reg(asm.R1, rFirst), asm.Xor.Imm(asm.R1, 0xffff), asm.Add.Reg(asm.R5, asm.R1))
+	a.add(asm.JNE.Imm(rFirst, int32(a.head())+20, "fold")) // IPv6: its header and the pseudo-header have the same length
+	a.add(asm.Sub.Imm(asm.R1, 20), asm.Xor.Imm(asm.R1, 0xffff), asm.Add.Reg(asm.R5, asm.R1))
 	a.here("fold")
 	a.checksum("checksum")
 	a.load32(asm.R1, rFlow, sendFlags)
@@ -266,15 +298,15 @@ func (a *assembler) fold(sum, scratch asm.Register) {
 	}
 }
 
-// udpAndVXLAN is what lies between outer IP and the frame, in bytes.
+// udpAndVXLAN is what lies between outer IP and a frame, in bytes.
 const udpAndVXLAN = 8 + encap.HeaderLen
 
-// outerIPv4 completes the headers over IPv4. The frame's length is in R1, its
-// ECN bits in R3, the UDP checksum in R5.
-func outerIPv4(a *assembler) {
+// outerIPv4 completes the headers over IPv4. The inner packet's length is in R1,
+// the ECN bits in R3, the UDP checksum in R5.
+func (a *sender) outerIPv4() {
 	const ip, udp = sendBuffer + etherLen, sendBuffer + etherLen + 20
 	a.store(asm.RFP, udp+6, asm.R5, asm.Half)
-	a.add(asm.Add.Imm(asm.R1, udpAndVXLAN))
+	a.add(asm.Add.Imm(asm.R1, a.over()))
 	a.add(asm.Mov.Reg(asm.R2, asm.R1))
 	a.swapped(asm.R2)
 	a.store(asm.RFP, udp+4, asm.R2, asm.Half)
@@ -297,10 +329,10 @@ func outerIPv4(a *assembler) {
 }
 
 // outerIPv6 does so over IPv6.
-func outerIPv6(a *assembler) {
+func (a *sender) outerIPv6() {
 	const ip, udp = sendBuffer + etherLen, sendBuffer + etherLen + 40
 	a.store(asm.RFP, udp+6, asm.R5, asm.Half)
-	a.add(asm.Add.Imm(asm.R1, udpAndVXLAN))
+	a.add(asm.Add.Imm(asm.R1, a.over()))
 	a.swapped(asm.R1)
 	a.store(asm.RFP, udp+4, asm.R1, asm.Half)
 	a.store(asm.RFP, ip+4, asm.R1, asm.Half)
@@ -309,32 +341,47 @@ func outerIPv6(a *assembler) {
 	a.store(asm.RFP, ip+1, asm.R4, asm.Byte)
 }
 
-// sendOut makes room, writes the headers, and gives the packet to the underlay
-// device. Its queue there must not be chosen by that of the TAP device: with 0
+// out makes room, writes the headers, and gives the packet to the underlay
+// device. Its queue there must not be chosen by that of the link's device: with 0
 // it is chosen as for what the process sends by a socket, so that a flow's
 // packets of both kinds stay in one queue and in order.
-func (t *Table) sendOut(a *assembler) {
-	const flags = roomFixedGSO | roomEncapUDP | roomEncapEther | int64(etherLen)<<roomL2Shift
+func (a *sender) out() {
+	flags := roomFixedGSO | roomEncapUDP | a.roomEther()
 	put := func(headers int32, family int64) {
 		a.room(asm.Instructions{asm.Mov.Imm(asm.R2, headers-int32(etherLen))}, flags|family, toWait)
+		if a.head() == 0 {
+			a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, int32(etherLen)), asm.Mov.Imm(asm.R3, 0), asm.FnSkbChangeHead.Call())
+			a.unless(asm.R0, 0, "spoilt")
+		}
 		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, sendBuffer),
 			asm.Mov.Imm(asm.R4, headers), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
 	}
 	a.here("encap4")
-	put(outer4, roomEncapIPv4)
+	put(a.outerLen(), roomEncapIPv4)
 	a.add(asm.Ja.Label("out"))
 	a.here("encap6")
-	put(outer6, roomEncapIPv6)
+	put(a.outerLen()+20, roomEncapIPv6)
 	a.here("out")
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
-	a.count(t.figures, 0, sendFigure, sendSizeAt, "counted")
-	if t.cutter.in != 0 {
+	a.count(a.figures, 0, sendFigure, sendSizeAt, "counted")
+	if a.cutter.in != 0 {
 		a.load64(asm.R1, asm.RFP, sendCutAt)
 		a.add(asm.JEq.Imm(asm.R1, 0, "uncut"))
-		t.cutter.cut(a)
+		a.cutter.cut(a)
 		a.here("uncut")
 	}
 	a.sendTo(rFlow, flowIfIndex, sendNextHop)
+	if a.head() == 0 {
+		a.drops("spoilt")
+	}
+}
+
+// roomEther says what of the room is the inner Ethernet header.
+func (a *sender) roomEther() int64 {
+	if a.Kind == Bare {
+		return 0
+	}
+	return roomEncapEther | int64(etherLen)<<roomL2Shift
 }
 
 // sendTo ends the program with the packet given to a device and next hop that are

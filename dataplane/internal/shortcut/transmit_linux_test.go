@@ -59,7 +59,7 @@ func newPath(t *testing.T) *path {
 	check(t, a.Do(func() (err error) {
 		if p.table, err = Open(); err == nil {
 			p.link = p.table.Slot()
-			on, err = p.table.SendBy(p.device)
+			on, err = p.table.SendBy(p.device, Framed)
 		}
 		return err
 	}))

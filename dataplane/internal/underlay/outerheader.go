@@ -94,7 +94,8 @@ func (h *outerHeader) putUDP(b, addresses []byte) {
 }
 
 // Headers returns what is in front of an empty frame of a flow, from Ethernet,
-// whose addresses are not known, to VXLAN; without a UDP checksum.
+// whose addresses are not known, to VXLAN, or to UDP around bare packets; without a
+// UDP checksum.
 func Headers(f *Flow, via *Via, vni uint32) []byte {
 	outer := f.Outer
 	outer.NoCsum = true
@@ -109,6 +110,9 @@ func Headers(f *Flow, via *Via, vni uint32) []byte {
 		h.put6(b[encap.EtherHeaderLen:])
 	} else {
 		h.put4(b[encap.EtherHeaderLen:])
+	}
+	if f.Bare {
+		b = b[:len(b)-encap.HeaderLen]
 	}
 	return b
 }
