@@ -29,6 +29,7 @@ func (l *Link) sendBare(o *outgoing, to *routetable.Route) {
 			l.counters.drops.drop(BadLength)
 			return
 		}
+		l.sentBare(o, &to.Remote)
 		l.port.sender.SuperFrame(&o.flow, 0, &segments, o.counted())
 		return
 	}
@@ -36,14 +37,25 @@ func (l *Link) sendBare(o *outgoing, to *routetable.Route) {
 		l.counters.drops.drop(BadLength)
 		return
 	}
-	l.port.sender.Datagram(&o.flow, o.datagram, o.counted())
+	l.sentBare(o, &to.Remote)
+	l.port.sender.Datagram(&o.flow, l.routed.greetings.greet(o.datagram, to.Addr), o.counted())
+}
+
+// sentBare tells the program of the flow of a packet, if the peer said that it takes
+// what comes unfinished.
+func (l *Link) sentBare(o *outgoing, to *routetable.Remote) {
+	if l.routed.greetings.count(to.Addr, l.port.now) {
+		o.hash = encap.FlowHash(o.Frame, &o.layout)
+		l.sentTo(o, to)
+	}
 }
 
 // unwrap takes apart what one receive call entry holds: one IP packet, or a run
 // of datagrams with one each. Whoever sent it, it is taken, as by flannel's
 // proxy, unless the link says whom to listen to.
-func (l *Link) unwrap(d *underlay.Datagram) {
+func (l *Link) unwrap(d *underlay.Datagram, at *listener) {
 	s := l.set.Load()
+	l.short.begin()
 	allowed := s.allowed == nil || s.allowed.Contains(d.From)
 	for data := d.Data; ; {
 		n := len(data)
@@ -56,17 +68,31 @@ func (l *Link) unwrap(d *underlay.Datagram) {
 			l.acceptBare(data[:n:n], d)
 		}
 		if data = data[n:]; len(data) == 0 {
-			return
+			break
 		}
 	}
+	if !allowed {
+		return
+	}
+	if l.takesUnfinished() {
+		l.routed.greetings.hears(d.From, l.port.now)
+	}
+	l.heardFrom(routetable.MAC{}, d, at)
 }
 
 // acceptBare checks one datagram and queues the packet that it is.
 func (l *Link) acceptBare(data []byte, d *underlay.Datagram) {
 	packet, err := encap.TrimPacket(data)
 	if err != nil {
+		if encap.IsGreeting(data) {
+			l.greeted(d, false)
+			return
+		}
 		l.counters.drops.drop(bareReason(err))
 		return
+	}
+	if encap.IsGreeting(data[len(packet):]) {
+		l.greeted(d, true)
 	}
 	layout := encap.ParsePacket(packet)
 	if encap.DecapECN(packet, &layout, d.TOS) != nil {
@@ -74,7 +100,11 @@ func (l *Link) acceptBare(data []byte, d *underlay.Datagram) {
 		return
 	}
 	l.routed.outerTOS = d.TOS
-	l.queue(&encap.Packet{Frame: packet}, &layout)
+	p := encap.Packet{Frame: packet}
+	if gso := encap.DescribeReceived(packet, &layout, l.attrs.Load().mtu, d.Segment); gso.NeedsCsum {
+		p.GSO = gso
+	}
+	l.queue(&p, &layout)
 }
 
 func bareReason(err error) Reason {

@@ -200,15 +200,14 @@ func (l *Link) tunnelGSO() (word string) {
 func (l *Link) shortcuts() (tx, rx string) {
 	tx, rx = "on", "on"
 	switch {
-	case l.routed != nil:
-		tx = "off (it is for links of Ethernet frames)"
-		rx = tx
 	case l.short == nil:
 		tx = "off (there are too many links)"
 		rx = tx
 	case l.attrs.Load().netns != l.short.home:
 		tx = "off (the device is in another namespace than the underlay)"
 		rx = tx
+	case l.set.Load().cfg.Bare():
+		tx = "on (to peers that are wefts too)"
 	}
 	return tx, rx
 }

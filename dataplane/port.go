@@ -184,7 +184,7 @@ func newLink(p *port, r *resolved, device *tap.Device, pool *underlay.Pool, s *s
 		head: encap.EtherHeaderLen, outer: r.cfg.overhead(), short: s,
 	}
 	if r.cfg.Routed() {
-		l.routed = newRouted(r)
+		l.routed = newRouted(r, s)
 	} else {
 		l.fdb = newFDB(&r.cfg, s.changes())
 	}

@@ -56,7 +56,7 @@ func (s *socketSource) takeApart() {
 	r := received{from: s.from}
 	for i := range s.datagrams {
 		if s.from.bare != nil {
-			s.from.bare.unwrap(&s.datagrams[i])
+			s.from.bare.unwrap(&s.datagrams[i], s.from)
 			continue
 		}
 		s.port.split(&s.datagrams[i], &r)
@@ -183,7 +183,7 @@ func (l *Link) accept(frame []byte, r *received) bool {
 		p.GSO = gso
 	}
 	l.queue(&p, &layout)
-	l.heardFrom(source, r)
+	l.heardFrom(source, r.Datagram, r.from)
 	return true
 }
 

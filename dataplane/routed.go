@@ -15,10 +15,12 @@ type routed struct {
 	// The worker's.
 	unreachable unreachable
 	outerTOS    uint8 // of the bare packet before
+	greetings   greetings
 }
 
-func newRouted(r *resolved) *routed {
+func newRouted(r *resolved, s *short) *routed {
 	n := &routed{routes: routetable.NewRoutes()}
+	n.routes.Changes = s.changes()
 	if r.cfg.L3 {
 		// resolve has made sure that there is one.
 		_ = n.mac.UnmarshalText([]byte(r.cfg.Address))
@@ -53,12 +55,14 @@ type routedSource struct{ deviceSource }
 func (s *routedSource) handle() {
 	p := s.link.port
 	p.lookAtClock()
+	s.link.short.begin()
 	var o outgoing
 	for i := range s.batch.Packets {
 		o.Packet, o.datagram = &s.batch.Packets[i], s.batch.Datagram(i)
 		s.link.route(&o)
 	}
 	p.sender.Flush()
+	s.drained()
 }
 
 // route queues a packet or super-frame to where the routes say.
@@ -97,6 +101,7 @@ func (l *Link) sendRouted(o *outgoing, to *routetable.Route) {
 // it is written, so that frames are joined as others are.
 func (l *Link) acceptRouted(frame []byte, r *received) bool {
 	drops := &l.counters.drops
+	l.short.begin()
 	if macAt(frame, 6) == l.routed.mac {
 		drops.drop(OwnSource)
 		return false
@@ -119,6 +124,7 @@ func (l *Link) acceptRouted(frame []byte, r *received) bool {
 		p.GSO = gso
 	}
 	l.queue(&p, &layout)
+	l.heardFrom(macAt(frame, 6), r.Datagram, r.from)
 	return true
 }
 

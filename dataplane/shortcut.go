@@ -68,7 +68,7 @@ type short struct {
 func (p *port) openShort(r *resolved, attrs *attributes) *short {
 	t := &p.owner.shortcuts
 	tx, rx := !p.refused.has(ShortcutTx), !p.refused.has(ShortcutRx)
-	if r.cfg.NoOffload || r.cfg.Routed() || !tx && !rx {
+	if r.cfg.NoOffload || !tx && !rx {
 		return nil
 	}
 	if t.open(p.log); t.table == nil {
@@ -81,17 +81,17 @@ func (p *port) openShort(r *resolved, attrs *attributes) *short {
 	}
 	s := &short{table: t.table, slot: slot, home: attrs.netns, rx: rx}
 	if tx {
-		s.program = p.sendShort(s, attrs.index)
+		s.program = p.sendShort(s, attrs.index, r.cfg.carries())
 	}
 	return s
 }
 
 // sendShort puts the program on what the link's device sends.
-func (p *port) sendShort(s *short, device int) io.Closer {
+func (p *port) sendShort(s *short, device int, kind shortcut.Kind) io.Closer {
 	err := p.openRoutes()
 	var program io.Closer
 	if err == nil {
-		program, err = s.table.SendBy(device, shortcut.Framed)
+		program, err = s.table.SendBy(device, kind)
 	}
 	if err != nil {
 		p.refused.refuse(ShortcutTx, err.Error())
@@ -175,8 +175,8 @@ func (t *busyTable) more(hash uint32, frames int, now time.Duration, version uin
 // sentTo tells the program of the flow of a frame that is being sent to r alone,
 // if it is a busy one.
 func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
-	s, p := l.short, l.port
-	if s == nil || s.program == nil || o.layout.L4 == 0 || o.layout.Tags > 0 || !o.flow.Local.IsValid() && r.Addr.IsLinkLocalUnicast() {
+	s, p, cfg := l.short, l.port, &o.settings.cfg
+	if s == nil || s.program == nil || o.layout.L4 == 0 || o.layout.Tags > 0 || !cfg.Local.IsValid() && r.Addr.IsLinkLocalUnicast() {
 		return
 	}
 	weight := 1
@@ -190,25 +190,27 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	if !ok {
 		return
 	}
-	via := p.routes.Of(r.Addr, o.flow.Local, r.IfIndex, p.now)
+	via := p.routes.Of(r.Addr, cfg.Local, r.IfIndex, p.now)
 	mtu := l.path.Of(r.Addr, r.IfIndex, p.now)
 	if via.Refused != "" || mtu == 0 {
 		return
 	}
+	flow := o.flow
+	flow.Local = cfg.Local // a socket may have it, and the flow not
 	s.table.Send(&shortcut.Send{
-		Frame: o.Frame, Device: device, Link: s.slot, Version: s.version,
-		Outer: underlay.Headers(&o.flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
+		Kind: cfg.carries(), Frame: o.Frame, Device: device, Link: s.slot, Version: s.version,
+		Outer: underlay.Headers(&flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
 		NoCsum: o.flow.NoCsum,
 		// Where the kernel cuts super-frames, each datagram is to have its own.
-		Csum: o.settings.cfg.Checksum.UDP || via.Uncut != "",
+		Csum: cfg.Checksum.UDP || via.Uncut != "",
 	})
 }
 
 // heardFrom tells the program of the station that a frame came from, if it is a
 // busy one.
-func (l *Link) heardFrom(source routetable.MAC, r *received) {
+func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listener) {
 	s, p := l.short, l.port
-	if s == nil || !s.rx || r.from.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
+	if s == nil || !s.rx || at.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
 		return
 	}
 	if !s.stations.more(stationHash(source, r.From), 1, p.now, s.version) {
@@ -219,10 +221,29 @@ func (l *Link) heardFrom(source routetable.MAC, r *received) {
 		return
 	}
 	s.table.Receive(&shortcut.Receive{
-		From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
-		Device: device, MAC: l.attrs.Load().mac, Link: s.slot, Version: s.version, Queue: r.from.queue,
+		Kind: l.set.Load().cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
+		Device: device, MAC: l.mac(), Link: s.slot, Version: s.version, Queue: at.queue,
 	})
-	r.from.tap(r.Device, s.table, p)
+	at.tap(r.Device, s.table, p)
+}
+
+// carries is what the kernel is told of the link's device.
+func (c *LinkConfig) carries() shortcut.Kind {
+	switch {
+	case c.Bare():
+		return shortcut.Bare
+	case c.L3:
+		return shortcut.Routed
+	}
+	return shortcut.Framed
+}
+
+// mac is the address that frames for the link have, none with bare packets.
+func (l *Link) mac() routetable.MAC {
+	if l.routed != nil {
+		return l.routed.mac
+	}
+	return l.attrs.Load().mac
 }
 
 // deviceOf is the index of the link's device, false while it is away from home.
