@@ -61,12 +61,12 @@ func (a acquiring) try(ctx context.Context) (lease.Lease, error) {
 	if own, ok := a.own(snap.Leases); ok {
 		return a.reuse(ctx, own, snap.Leases)
 	}
-	others, err := a.dropOwn(ctx, snap)
+	// First, so that what this node has stays while there is nothing else for it.
+	s, err := a.choose(a.others(snap))
 	if err != nil {
 		return lease.Lease{}, err
 	}
-	s, err := a.choose(others)
-	if err != nil {
+	if err := a.dropOwn(ctx, snap); err != nil {
 		return lease.Lease{}, err
 	}
 	return a.create(ctx, s)
@@ -101,9 +101,8 @@ func (a acquiring) reuse(ctx context.Context, l lease.Lease, leases []lease.Leas
 	return l, again(err)
 }
 
-// dropOwn gives back what this node holds and the config no longer allows, and
-// returns what is taken then.
-func (a acquiring) dropOwn(ctx context.Context, snap registry.Snapshot) (*taken, error) {
+// others returns what is taken by other nodes.
+func (a acquiring) others(snap registry.Snapshot) *taken {
 	t := &taken{}
 	for _, m := range snap.Malformed {
 		t.add(m.Subnet)
@@ -111,14 +110,23 @@ func (a acquiring) dropOwn(ctx context.Context, snap registry.Snapshot) (*taken,
 	for _, l := range snap.Leases {
 		if l.PublicIP != a.Record.PublicIP {
 			t.add(l.Subnet)
+		}
+	}
+	return t
+}
+
+// dropOwn gives back what this node holds and the config no longer allows.
+func (a acquiring) dropOwn(ctx context.Context, snap registry.Snapshot) error {
+	for _, l := range snap.Leases {
+		if l.PublicIP != a.Record.PublicIP {
 			continue
 		}
 		a.Note(fmt.Sprintf("the lease of %v for this node does not fit the config any more and is given back", l.Subnet))
 		if err := a.registry.Delete(ctx, l); err != nil {
-			return nil, again(err)
+			return again(err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 func (a acquiring) choose(t *taken) (lease.Subnet, error) {

@@ -75,6 +75,22 @@ func TestAcquireAfterConfigChange(t *testing.T) {
 	})
 }
 
+// It stays while there is no other for the node: containers have its addresses.
+func TestAcquireNothingFree(t *testing.T) {
+	onBoth(t, func(t *testing.T, n network) {
+		const four = `{"Network":"10.1.0.0/22"}` // of which flannel leaves out the first
+		n.hold(t, subnet("10.0.7.0/24"), "1.2.3.4")
+		for _, s := range []string{"10.1.1.0/24", "10.1.2.0/24", "10.1.3.0/24"} {
+			n.hold(t, subnet(s), "1.2.3.5")
+		}
+		before := n.names(t)
+		_, err := Acquire(within(t), n.Registry, config(t, four), Claim{Record: node("1.2.3.4"), Note: func(string) {}})
+		if err == nil || !slices.Equal(n.names(t), before) {
+			t.Errorf("%v, and there are %v, want %v", err, n.names(t), before)
+		}
+	})
+}
+
 func TestAcquirePrevious(t *testing.T) {
 	onBoth(t, func(t *testing.T, n network) {
 		n.hold(t, subnet("10.0.8.0/24"), "1.2.3.5")
