@@ -198,7 +198,6 @@ func (l *Link) tunnelGSO() (word string) {
 
 // shortcuts says whether busy flows are sent and received by the kernel alone.
 func (l *Link) shortcuts() (tx, rx string) {
-	tx, rx = "on", "on"
 	switch {
 	case l.short == nil:
 		tx = "off (there are too many links)"
@@ -206,10 +205,26 @@ func (l *Link) shortcuts() (tx, rx string) {
 	case l.attrs.Load().netns != l.short.home:
 		tx = "off (the device is in another namespace than the underlay)"
 		rx = tx
-	case l.set.Load().cfg.Bare():
-		tx = "on (to peers that are wefts too)"
+	default:
+		tx, rx = l.short.table.Without()
+		tx, rx = onWithout(tx, l.set.Load().cfg.Bare()), onWithout(rx, false)
 	}
 	return tx, rx
+}
+
+// onWithout is the word for what is on, with what it has to do without.
+func onWithout(devices string, toWefts bool) string {
+	var but []string
+	if toWefts {
+		but = append(but, "to peers that are wefts too")
+	}
+	if devices != "" {
+		but = append(but, "without "+devices)
+	}
+	if but == nil {
+		return "on"
+	}
+	return "on (" + strings.Join(but, "; ") + ")"
 }
 
 // someRemote is one that speaks for the others when it is asked how they are

@@ -27,19 +27,26 @@ func (t *shortcuts) open(log *zap.Logger) {
 	if t.table != nil || t.why != "" {
 		return
 	}
-	table, err := shortcut.Open()
+	table, err := shortcut.Open(func(l shortcut.Lack) { logLack(log, l) })
 	if err != nil {
 		t.why = err.Error()
 		log.Info("offload is not used", zap.String("offload", shortcutTxName+", "+shortcutRxName), zap.String("why", t.why))
 		return
 	}
-	if table.Uncut != "" {
-		log.Info("super-frames with a shorter last segment are cut by this process", zap.String("offload", shortcutTxName), zap.String("why", table.Uncut))
-	}
-	if table.Unscrubbed != "" {
-		log.Info("super-frames to be passed on are received by this process", zap.String("offload", shortcutRxName), zap.String("why", table.Unscrubbed))
-	}
 	t.table = table
+}
+
+// logLack says what is slower without a private device, or that it no more is.
+func logLack(log *zap.Logger, l shortcut.Lack) {
+	log = log.With(zap.String("device", l.Device))
+	switch {
+	case l.Why == "":
+		log.Info("a private device is used again")
+	case l.Remedy == "":
+		log.Info("a private device is not used", zap.String("why", l.Why), zap.String("slower", l.Slower))
+	default:
+		log.Warn("a private device is not used", zap.String("why", l.Why), zap.String("slower", l.Slower), zap.String("remedy", l.Remedy))
+	}
 }
 
 // close takes the programs off. No port may use it any more.

@@ -25,7 +25,8 @@ import (
 // It lies on one end of the joiner's pair. All of it is one call on one CPU:
 // nothing is queued on the way, and no other frame can come between.
 type cutter struct {
-	in      int       // index of the device that super-frames are given to; 0 without
+	in      int       // index of the device that super-frames are given to; 0 if none was to be had
+	refused string    // why none was
 	lower   int       // of the device below it, which they leave by
 	mark    uint64    // in place of MAC addresses, by which the program knows its own
 	hops    *ebpf.Map // of the super-frame that is being cut on a CPU: where it goes
@@ -136,7 +137,8 @@ func (c *cutter) cut(a *sender) {
 		a.load32(asm.R1, rFlow, sendNextHop+i)
 		a.store(asm.R0, hopNext+i, asm.R1, asm.Word)
 	}
-	a.add(asm.Mov.Imm(asm.R1, int32(c.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
+	a.load64(asm.R1, asm.RFP, sendCutAt)
+	a.add(asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
 	a.drops("lost")
 }
 
@@ -207,16 +209,18 @@ const maxRuns = 128
 // the process takes it apart, and a station whose datagrams arrive now in runs and
 // now alone is its for as long: what a program gives to the TAP device waits in the
 // backlog, and what is left to the process may overtake it there.
-func (c *cutter) cutRun(a *assembler) {
+func (t *Table) cutRun(a *assembler) {
 	a.load64(asm.R1, asm.RFP, receiveTimeAt)
-	if c.in != 0 {
+	if t.cutter.in != 0 {
+		t.device(a, asm.R5, wordCutter)
+		a.add(asm.JEq.Imm(asm.R5, 0, "many"))
 		a.load64(asm.R2, rFlow, receiveRuns)
 		a.add(asm.JGE.Reg(asm.R2, asm.R1, "after"), asm.Mov.Reg(asm.R2, asm.R1))
 		a.here("after")
 		a.add(asm.Mov.Reg(asm.R3, asm.R2), asm.Sub.Reg(asm.R3, asm.R1), asm.JGT.Imm(asm.R3, int32(Lease), "many"))
 		a.add(asm.Add.Imm(asm.R2, int32(Lease/maxRuns)))
 		a.store(rFlow, receiveRuns, asm.R2, asm.DWord)
-		a.add(asm.Mov.Imm(asm.R1, int32(c.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
+		a.add(asm.Mov.Reg(asm.R1, asm.R5), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
 		a.here("many")
 	}
 	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))

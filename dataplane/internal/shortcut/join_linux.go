@@ -22,7 +22,7 @@ import (
 // devices do the same, by means that no program has (gro_cells).
 type joiner struct {
 	netlink *netlink.Handle // in the namespace of the pair
-	in      int             // index of the device that segments are given to; 0 without
+	in      int             // index of the device that segments are given to
 	name    string
 	joined  attachment // of what comes out
 }

@@ -17,7 +17,7 @@ const (
 	receiveFigure = receiveSizeAt - 8  // u32, the key of the figures
 	receiveEther  = receiveFigure - 16 // the inner Ethernet header
 	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
-	receiveScrub  = receiveJoin - 8    // u64, not 0 if it is to be scrubbed
+	receiveScrub  = receiveJoin - 8    // u64, index of the device by which it is scrubbed, or 0
 	receiveRun    = receiveScrub - 8   // u64, not 0 if it is a run of datagrams
 	receiveBuffer = receiveRun - int16(scrubBuffer)
 )
@@ -26,7 +26,7 @@ const (
 func (t *Table) receiveProgram() asm.Instructions {
 	a := &assembler{}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
-	t.receiveBy(a, t.cutter.cutRun)
+	t.receiveBy(a, t.cutRun)
 	a.leave(receiveTimeAt)
 	a.passes()
 	return a.list
@@ -269,8 +269,7 @@ func (t *Table) join(a *assembler) {
 	a.add(asm.Sub.Reg(asm.R3, asm.R2), asm.JGE.Imm(asm.R3, int32(joinFor), "whole"), asm.Add.Reg(asm.R3, asm.R2))
 	a.here("join")
 	a.store(rFlow, receiveJoined, asm.R3, asm.DWord)
-	a.slot(t.slots, flowLink)
-	a.load64(asm.R1, asm.R1, wordJoiner*8)
+	t.device(a, asm.R1, wordJoiner)
 	a.store(asm.RFP, receiveJoin, asm.R1, asm.DWord)
 	a.add(asm.Ja.Label("whole"))
 	t.super(a)
@@ -286,7 +285,11 @@ func (t *Table) super(a *assembler) {
 		a.add(asm.Ja.Label(toWait))
 		return
 	}
-	a.add(asm.StoreImm(asm.RFP, receiveScrub, 1, asm.Word))
+	t.device(a, asm.R1, wordScrubber)
+	a.store(asm.RFP, receiveScrub, asm.R1, asm.DWord)
+	a.unless(asm.R1, 0, "whole")
+	a.load32(asm.R3, rSkb, skbGSOSize)
+	a.unless(asm.R3, 0, toWait)
 }
 
 const (
@@ -298,10 +301,10 @@ const (
 // receiveIn takes the outer headers off and gives the frame to the TAP device.
 func (t *Table) receiveIn(a *assembler) {
 	if t.scrubber.in != 0 {
-		a.load32(asm.R1, asm.RFP, receiveScrub)
+		a.load64(asm.R1, asm.RFP, receiveScrub)
 		a.add(asm.JEq.Imm(asm.R1, 0, "plain"))
 		a.count(t.figures, 16, receiveFigure, receiveSizeAt, "scrub")
-		t.scrubber.scrub(a, receiveEther, receiveSizeAt, receiveBuffer)
+		t.scrubber.scrub(a, receiveEther, receiveSizeAt, receiveScrub, receiveBuffer)
 		a.here("plain")
 	}
 	a.add(asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv4, asm.DWord))

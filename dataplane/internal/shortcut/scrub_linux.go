@@ -35,7 +35,8 @@ import (
 //
 // All of it goes when the process does, since nobody else holds the namespace.
 type scrubber struct {
-	in        int              // index of the device in the table's namespace; 0 without
+	in        int              // index of the device in the table's namespace; 0 if none was to be had
+	refused   string           // why none was
 	netlink   *netlink.Handle  // of the table's namespace; the joiner's
 	namespace netns.NsHandle   // the private one
 	inside    *netlink.Handle  // of the private one
@@ -204,9 +205,9 @@ func (s *scrubber) template() (h [scrubBuffer]byte) {
 }
 
 // scrub gives the packet to the device in place of its outer headers. The inner
-// Ethernet header is at etherAt, the size of the IP packet at sizeAt, and
-// scrubBuffer bytes of stack at bufferAt are written to.
-func (s *scrubber) scrub(a *assembler, etherAt, sizeAt, bufferAt int16) {
+// Ethernet header is at etherAt, the size of the IP packet at sizeAt, the index of
+// the device at deviceAt, and scrubBuffer bytes of stack at bufferAt are written to.
+func (s *scrubber) scrub(a *assembler, etherAt, sizeAt, deviceAt, bufferAt int16) {
 	h := s.template()
 	for i := int16(0); int32(i) < scrubBuffer; i += 8 {
 		a.add(asm.LoadImm(asm.R4, int64(binary.NativeEndian.Uint64(h[i:])), asm.DWord))
@@ -234,7 +235,8 @@ func (s *scrubber) scrub(a *assembler, etherAt, sizeAt, bufferAt int16) {
 	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, -scrubOver)}, roomFixedGSO|roomDecapIPv6, "spoilt")
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, int32(bufferAt)),
 		asm.Mov.Imm(asm.R4, int32(scrubLen)), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
-	a.add(asm.Mov.Imm(asm.R1, int32(s.in)), asm.Mov.Imm(asm.R2, 0), asm.FnRedirectPeer.Call(), asm.Return())
+	a.load64(asm.R1, asm.RFP, deviceAt)
+	a.add(asm.Mov.Imm(asm.R2, 0), asm.FnRedirectPeer.Call(), asm.Return())
 	a.drops("spoilt")
 }
 

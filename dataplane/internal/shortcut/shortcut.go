@@ -56,9 +56,13 @@ const (
 	wordVersion = 0
 	wordDrained = 1
 	wordDevice  = 2 // index of the link's device
-	wordJoiner  = 3 // index of the device that joins what is for it, 0 without
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
 	wordMAC     = 5 // that frames for the link's device have, see macWord
+
+	// Of the table's own slot, indices of private devices; 0 while one cannot be used.
+	wordJoiner   = 3
+	wordCutter   = 6
+	wordScrubber = 7
 )
 
 // Changes counts the changes of a link: whoever changes what its frames meet
@@ -71,6 +75,14 @@ func (s *Slot) Drained(at uint64) { s.words[wordDrained].Store(at) }
 
 // Figures are what programs have carried of a link.
 type Figures struct{ TxPackets, TxBytes, RxPackets, RxBytes uint64 }
+
+// Lack is a private device that programs do without.
+type Lack struct {
+	Device string
+	Why    string // "" when it is used again
+	Slower string // what is so meanwhile
+	Remedy string // "" where none is known
+}
 
 // Send is a flow that leaves by a link's device.
 type Send struct {

@@ -21,14 +21,6 @@ import (
 // Table is the flows of one network namespace, and the programs that carry
 // them. Any number of goroutines may use it at once.
 type Table struct {
-	// Uncut says why super-frames with a last segment that is shorter are the
-	// process's where each datagram is to have a checksum; "" if they are not.
-	Uncut string
-
-	// Unscrubbed says why super-frames that are to be passed on are the process's;
-	// "" if they are not.
-	Unscrubbed string
-
 	sends, receives, slots, figures *ebpf.Map
 	send                            [kinds]*ebpf.Program
 	receive                         *ebpf.Program
@@ -36,6 +28,7 @@ type Table struct {
 	joiner                          joiner
 	cutter                          cutter
 	scrubber                        scrubber
+	privates                        privates
 
 	mu       sync.Mutex
 	closed   bool
@@ -49,21 +42,28 @@ const maxFlows = 8192
 
 // Open makes the table of the calling thread's network namespace. It wants
 // CAP_BPF (or CAP_SYS_ADMIN) and CAP_NET_ADMIN, and those in the first user
-// namespace. The error says what the system lacks.
-func Open() (*Table, error) {
+// namespace. The error says what the system lacks. What is done without is told,
+// by calls that do not overlap, until the table is closed.
+func Open(tell func(Lack)) (*Table, error) {
 	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}}
-	for _, step := range []func() error{t.anchor.open, t.makeMaps, t.openJoiner, t.load} {
+	t.privates.tell = tell
+	follow := func() error { return t.privates.follow(t) }
+	for _, step := range []func() error{t.anchor.open, t.makeMaps, t.openJoiner, t.load, follow} {
 		if err := step(); err != nil {
 			t.Close()
 			return nil, err
 		}
 	}
+	t.privates.tellRefused()
 	return t, nil
 }
 
 func (t *Table) makeMaps() (err error) {
 	if t.slots, err = slots.open(); err != nil {
 		return err
+	}
+	if t.privates.slot = slots.take(); t.privates.slot == nil {
+		return errors.New("there are too many links")
 	}
 	for _, m := range []struct {
 		to                  **ebpf.Map
@@ -110,10 +110,10 @@ func (t *Table) openJoiner() error {
 		return err
 	}
 	if err := t.cutter.open(&t.joiner); err != nil {
-		t.Uncut = err.Error()
+		t.cutter.refused = err.Error()
 	}
 	if err := t.scrubber.open(&t.joiner); err != nil {
-		t.Unscrubbed = err.Error()
+		t.scrubber.refused = err.Error()
 	}
 	return nil
 }
@@ -134,6 +134,7 @@ func (t *Table) Close() {
 	for _, l := range t.attached {
 		l.Close()
 	}
+	t.privates.close()
 	t.anchor.close()
 	t.scrubber.close()
 	t.cutter.close()
@@ -250,7 +251,6 @@ func (t *Table) Send(s *Send) bool {
 // Receive tells the program of a station.
 func (t *Table) Receive(r *Receive) bool {
 	r.Link.words[wordDevice].Store(uint64(r.Device))
-	r.Link.words[wordJoiner].Store(uint64(t.joiner.in))
 	r.Link.words[wordMAC].Store(macWord(r.MAC))
 	key, value := r.key(), r.value(Now())
 	var before [receiveValueLen]byte

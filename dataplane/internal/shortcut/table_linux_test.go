@@ -46,6 +46,9 @@ func devices(h *lab.Host) (names []string) {
 	return names
 }
 
+// untold is for tests to which it does not matter what is done without.
+func untold(Lack) {}
+
 // received is how many programs are on what the underlay device receives.
 func received(t *testing.T) int {
 	t.Helper()
@@ -63,16 +66,28 @@ func addDummy(h *lab.Host, index int) error {
 
 const underIndex = 1000
 
+// checkWithout waits until a table says that it does without this.
+func checkWithout(t *testing.T, tab *Table, tx, rx string) {
+	t.Helper()
+	check(t, lab.Eventually(waitLimit, func() error {
+		if gotTx, gotRx := tab.Without(); gotTx != tx || gotRx != rx {
+			return fmt.Errorf("without %q to send and %q to receive, want %q and %q", gotTx, gotRx, tx, rx)
+		}
+		return nil
+	}))
+}
+
 // A table takes all away that it brought, whatever is told it afterwards.
 func TestClose(t *testing.T) {
 	in(t, func(h *lab.Host) error {
 		check(t, addDummy(h, underIndex))
-		tab, err := Open()
+		tab, err := Open(untold)
 		check(t, err)
 		got := devices(h)
-		if slices.Sort(got); fmt.Sprint(got) != "[weft-rx0a weft-rx0b weft-rx0c weft-rx0d]" || tab.Uncut+tab.Unscrubbed != "" {
-			t.Errorf("devices %v, %q, %q", got, tab.Uncut, tab.Unscrubbed)
+		if slices.Sort(got); fmt.Sprint(got) != "[weft-rx0a weft-rx0b weft-rx0c weft-rx0d]" {
+			t.Errorf("devices %v", got)
 		}
+		checkWithout(t, tab, "", "")
 		check(t, tab.ReceiveBy(underIndex))
 		if received(t) != 1 {
 			t.Error("no program is attached")
@@ -94,7 +109,7 @@ func TestClose(t *testing.T) {
 // Another device with the index of one that is gone gets the program too.
 func TestDeviceComesAgain(t *testing.T) {
 	in(t, func(h *lab.Host) error {
-		tab, err := Open()
+		tab, err := Open(untold)
 		check(t, err)
 		defer tab.Close()
 		if err := tab.ReceiveBy(underIndex); err == nil {
@@ -121,20 +136,21 @@ func TestDeviceComesAgain(t *testing.T) {
 // not.
 func TestKilled(t *testing.T) {
 	in(t, func(h *lab.Host) error {
-		killed, err := Open()
+		killed, err := Open(untold)
 		check(t, err)
-		running, err := Open()
+		running, err := Open(untold)
 		check(t, err)
 		defer running.Close()
 		// The kernel closes descriptors and leaves devices, but for what is in a
 		// namespace that nobody holds.
+		killed.privates.close()
 		check(t, killed.joiner.joined.link.Close())
 		check(t, killed.scrubber.link.Close())
 		check(t, killed.joiner.joined.program.Close())
 		killed.scrubber.inside.Close()
 		check(t, killed.scrubber.namespace.Close())
 		before := running.joiner.in
-		next, err := Open()
+		next, err := Open(untold)
 		check(t, err)
 		defer next.Close()
 		if next.joiner.name != "weft-rx0" || running.joiner.name != "weft-rx1" {
@@ -156,12 +172,15 @@ func TestUncut(t *testing.T) {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = "weft-rx0c"
 		check(t, h.Netlink().LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "other"}))
-		tab, err := Open()
+		const why = "a device to cut super-frames: file exists"
+		var told []Lack
+		tab, err := Open(func(l Lack) { told = append(told, l) })
 		check(t, err)
 		defer tab.Close()
-		if !strings.HasPrefix(tab.Uncut, "a device to cut super-frames: ") || tab.cutter != (cutter{}) || tab.joiner.in == 0 {
-			t.Errorf("%q, %+v", tab.Uncut, tab.cutter)
+		if want := []Lack{{Device: "weft-rx0c", Why: why, Slower: withoutCutter}}; !slices.Equal(told, want) || tab.cutter.in != 0 || tab.joiner.in == 0 {
+			t.Errorf("%+v, %+v", told, tab.cutter)
 		}
+		checkWithout(t, tab, "weft-rx0c: "+why, "weft-rx0c: "+why)
 		return nil
 	})
 }
@@ -170,12 +189,13 @@ func TestUncut(t *testing.T) {
 func TestUnscrubbed(t *testing.T) {
 	in(t, func(h *lab.Host) error {
 		check(t, h.Rename("lo", "weft-rx0d")) // which nobody can delete
-		tab, err := Open()
+		tab, err := Open(untold)
 		check(t, err)
 		defer tab.Close()
-		if !strings.HasPrefix(tab.Unscrubbed, "a device to scrub super-frames: ") || tab.scrubber.in != 0 || tab.scrubber.netlink != nil || tab.cutter.in == 0 {
-			t.Errorf("%q, %+v", tab.Unscrubbed, tab.scrubber)
+		if why := tab.scrubber.refused; !strings.HasPrefix(why, "a device to scrub super-frames: ") || tab.scrubber.in != 0 || tab.scrubber.netlink != nil || tab.cutter.in == 0 {
+			t.Errorf("%+v", tab.scrubber)
 		}
+		checkWithout(t, tab, "", "weft-rx0d: "+tab.scrubber.refused)
 		return nil
 	})
 }
@@ -184,7 +204,7 @@ func TestUnscrubbed(t *testing.T) {
 // right one, and the private one goes with the table.
 func TestScrubberThreads(t *testing.T) {
 	in(t, func(*lab.Host) error {
-		tab, err := Open()
+		tab, err := Open(untold)
 		check(t, err)
 		defer tab.Close()
 		var private unix.Stat_t
@@ -204,7 +224,7 @@ func TestScrubberThreads(t *testing.T) {
 // Slots run out and come again, and none is given twice.
 func TestSlots(t *testing.T) {
 	in(t, func(*lab.Host) error {
-		tab, err := Open()
+		tab, err := Open(untold)
 		check(t, err)
 		defer tab.Close()
 		var all []*Slot
@@ -215,7 +235,7 @@ func TestSlots(t *testing.T) {
 			}
 			seen[s.index] = true
 		}
-		if len(all) != maxSlots {
+		if len(all) != maxSlots-1 { // one is the table's
 			t.Errorf("%d slots", len(all))
 		}
 		version := all[7].Changes().Load()

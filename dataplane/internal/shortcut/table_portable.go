@@ -8,13 +8,16 @@ import (
 )
 
 // Table has nothing in it.
-type Table struct{ Uncut, Unscrubbed string }
+type Table struct{}
 
 // Open has nothing to open.
-func Open() (*Table, error) { return nil, errors.New("it takes Linux") }
+func Open(func(Lack)) (*Table, error) { return nil, errors.New("it takes Linux") }
 
 // Close and the other methods do nothing.
 func (*Table) Close() {}
+
+// Without has nothing to say.
+func (*Table) Without() (tx, rx string) { return "", "" }
 
 // Slot returns nil: there is none.
 func (*Table) Slot() *Slot { return nil }

@@ -20,7 +20,7 @@ const (
 	sendSumAt    = sendSegAt - 8    // u64, what the inner header adds to the UDP checksum
 	sendIDAt     = sendSumAt - 8    // u64, random
 	sendUnevenAt = sendIDAt - 8     // u64, not 0 if the segments are not all of one length
-	sendCutAt    = sendUnevenAt - 8 // u64, not 0 if it is to be cut for that
+	sendCutAt    = sendUnevenAt - 8 // u64, index of the device at which it is cut for that, or 0
 	sendHopAt    = sendCutAt - 8    // u32, the key of the cutter's map
 	sendMarkAt   = sendHopAt - 8    // u64, of the anchor
 	sendTupleAt  = sendMarkAt - 16  // 12 bytes, the anchor's addresses and ports
@@ -217,9 +217,9 @@ func (a *sender) uneven() {
 	a.add(asm.And.Imm(asm.R4, flagUneven))
 	if a.cutter.in != 0 {
 		a.unless(asm.R4, 0, "without")
-		a.add(asm.Mov.Imm(asm.R4, 1))
+		a.device(a.assembler, asm.R4, wordCutter)
 		a.store(asm.RFP, sendCutAt, asm.R4, asm.DWord)
-		a.add(asm.Ja.Label("even"))
+		a.add(asm.JEq.Imm(asm.R4, 0, toWait), asm.Ja.Label("even"))
 		a.here("without")
 	}
 	a.add(asm.JEq.Imm(asm.R4, 0, toWait))

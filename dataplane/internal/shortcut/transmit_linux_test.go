@@ -57,7 +57,7 @@ func newPath(t *testing.T) *path {
 	}
 	var on io.Closer
 	check(t, a.Do(func() (err error) {
-		if p.table, err = Open(); err == nil {
+		if p.table, err = Open(untold); err == nil {
 			p.link = p.table.Slot()
 			on, err = p.table.SendBy(p.device, Framed)
 		}
