@@ -104,6 +104,21 @@ func TestPrivateDevices(t *testing.T) {
 	})
 }
 
+// A table that is closed deletes no device that has got the number of one of its own.
+func TestCloseLeavesOthers(t *testing.T) {
+	in(t, func(h *lab.Host) error {
+		tab := openFollowed(t)
+		index := tab.scrubber.in
+		check(t, h.Delete("weft-rx0d"))
+		check(t, addDummy(h, index))
+		tab.Close()
+		if d, err := h.Device("under0"); err != nil || d.Index != index {
+			t.Errorf("the other device: %+v, %v", d, err)
+		}
+		return nil
+	})
+}
+
 // What the kernel had no room to tell is seen all the same, and so is that a device
 // has become another one.
 func TestPrivateDevicesUntold(t *testing.T) {

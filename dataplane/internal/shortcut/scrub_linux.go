@@ -36,6 +36,7 @@ import (
 // All of it goes when the process does, since nobody else holds the namespace.
 type scrubber struct {
 	in        int              // index of the device in the table's namespace; 0 if none was to be had
+	name      string           // its name
 	refused   string           // why none was
 	netlink   *netlink.Handle  // of the table's namespace; the joiner's
 	namespace netns.NsHandle   // the private one
@@ -93,8 +94,9 @@ func (s *scrubber) unshare() error {
 // create makes the pair and has what comes out of it go to the links' devices, as
 // what comes out of the joiner does.
 func (s *scrubber) create(j *joiner) error {
+	s.name = j.name + "d"
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = j.name+"d", scrubMTU
+	attrs.Name, attrs.MTU = s.name, scrubMTU
 	// Of a process that was killed it is there for a moment more.
 	if old, err := s.netlink.LinkByName(attrs.Name); err == nil {
 		_ = s.netlink.LinkDel(old)
@@ -158,7 +160,8 @@ func (s *scrubber) close() {
 		s.link.Close()
 	}
 	if s.in != 0 {
-		if device, err := s.netlink.LinkByIndex(s.in); err == nil {
+		// It may be gone, and its number be another's.
+		if device, err := s.netlink.LinkByName(s.name); err == nil && device.Attrs().Index == s.in {
 			_ = s.netlink.LinkDel(device)
 		}
 	}
