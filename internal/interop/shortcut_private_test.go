@@ -6,8 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -125,7 +130,7 @@ func (p *privateDevice) takeAway(t *testing.T, away func(string) error, why stri
 // how it goes.
 func (p *privateDevice) goOn(t *testing.T) {
 	t.Helper()
-	round, before := p.begin(t), p.figures(t)
+	round, before, dropped := p.begin(t), p.figures(t), p.dropped(t)
 	for range 4 {
 		check(t, round())
 	}
@@ -139,6 +144,51 @@ func (p *privateDevice) goOn(t *testing.T) {
 	if now := p.figures(t).since(before); now.lost(figures{}) > 0 {
 		t.Errorf("lost: %+v", now.weft)
 	}
+	if n := p.dropped(t) - dropped; n > 0 {
+		t.Errorf("%d packets were given to devices that are of no use", n)
+	}
+}
+
+// dropped is how many packets the device dropped, or the other end of its pair: TCP sends
+// again what was lost, and does not tell. What goes to weft-rx0d is dropped behind its
+// far end, and not counted.
+func (p *privateDevice) dropped(t *testing.T) (n uint64) {
+	t.Helper()
+	if p.device == "weft-rx0d" {
+		n = p.scrubbed(t)
+	}
+	links, err := p.Netlink().LinkList()
+	check(t, err)
+	for _, l := range links {
+		// Of others the kernel's own questions by IPv6 are dropped.
+		if s, name := l.Attrs().Statistics, l.Attrs().Name; name == p.device || name == p.blamed {
+			n += s.RxDropped + s.TxDropped
+		}
+	}
+	return n
+}
+
+// scrubbed is how many packets came to the far end of weft-rx0d, in the namespace
+// that nobody but weft holds; 0 once it is gone.
+func (p *privateDevice) scrubbed(t *testing.T) uint64 {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.weft.pid(t)))
+	check(t, err)
+	for _, f := range files {
+		if to, err := os.Readlink(f); err != nil || !strings.HasPrefix(to, "net:[") {
+			continue
+		}
+		ns, err := netns.GetFromPath(f)
+		check(t, err)
+		h, err := netlink.NewHandleAt(ns)
+		check(t, errors.Join(err, ns.Close()))
+		end, err := h.LinkByName("scrub")
+		h.Close()
+		if err == nil {
+			return end.Attrs().Statistics.RxPackets
+		}
+	}
+	return 0
 }
 
 // said waits until weft shows that it does without a device, or without none, and a
