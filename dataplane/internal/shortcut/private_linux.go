@@ -36,6 +36,7 @@ type privates struct {
 	uses   []*use
 	all    []*private
 	report *time.Timer
+	since  time.Time // when something was last published
 }
 
 // private is one of the devices.
@@ -203,12 +204,14 @@ func (p *privates) publish() {
 		}
 		p.slot.words[u.word].Store(uint64(index))
 	}
+	p.since = time.Now()
 	p.report.Reset(tellAfter)
 }
 
-// tellAfter is more than the kernel takes to tell what one change of a device makes
-// of the others.
-const tellAfter = 100 * time.Millisecond
+const (
+	tellAfter   = 100 * time.Millisecond // more than it takes to tell all of one change
+	carrierWait = 2 * time.Second        // the kernel may let a second pass before a carrier is there
+)
 
 // lacks returns the device that is to blame if there is none to be used, or nil.
 func (u *use) lacks() (worst *private) {
@@ -235,6 +238,10 @@ func (p *privates) tellChanges() {
 			if u.lacks() == d {
 				slower, now = append(slower, u.slower), d.condition
 			}
+		}
+		if now == noCarrier && time.Since(p.since) < carrierWait {
+			p.report.Reset(carrierWait)
+			continue
 		}
 		if now != d.told {
 			d.told = now
