@@ -95,9 +95,9 @@ func sockaddr(a netip.Addr) unix.Sockaddr {
 	return sa
 }
 
-// SendFrame sends frames, each of which begins with its Ethernet header, out of
-// a device of the host. Many at once are quicker: the kernel takes its time to
-// close a packet socket.
+// SendFrame sends frames, each of which begins with its Ethernet header, or with
+// its IP header if the device is a TUN, out of a device of the host. Many at once
+// are quicker: the kernel takes its time to close a packet socket.
 func (h *Host) SendFrame(dev string, frames ...[]byte) error {
 	link, err := h.link(dev)
 	if err != nil {
@@ -110,7 +110,7 @@ func (h *Host) SendFrame(dev string, frames ...[]byte) error {
 		}
 		defer func() { _ = unix.Close(fd) }()
 		for _, f := range frames {
-			to := &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index, Protocol: protocolOf(f)}
+			to := &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index, Protocol: protocolOf(f, hasNoLink(link))}
 			if err := unix.Sendto(fd, f, 0, to); err != nil {
 				return fmt.Errorf("sending a frame of %d bytes out of %s: %w", len(f), dev, err)
 			}
@@ -119,11 +119,22 @@ func (h *Host) SendFrame(dev string, frames ...[]byte) error {
 	})
 }
 
-// protocolOf is the frame's EtherType, in network order as it stands there.
-func protocolOf(frame []byte) uint16 {
+// protocolOf is the frame's EtherType, in network order as it stands there, or that
+// of the IP packet which it is.
+func protocolOf(frame []byte, noLink bool) uint16 {
 	const at = 12
+	if noLink {
+		return protocolOfPacket(frame)
+	}
 	if len(frame) < at+2 {
 		return 0
 	}
 	return bigEndian16(uint16(frame[at])<<8 | uint16(frame[at+1]))
+}
+
+func protocolOfPacket(packet []byte) uint16 {
+	if len(packet) > 0 && packet[0]>>4 == 6 {
+		return bigEndian16(unix.ETH_P_IPV6)
+	}
+	return bigEndian16(unix.ETH_P_IP)
 }
