@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -parallel 4
 
 # These hold the order of a hundred thousand packets a second, which both programs and sockets carry. Where a core stands still for longer than
 # dataplane/internal/shortcut allows for (enqueue), two packets of a million change places: they run by themselves.
-ALONE     := ^TestShortcut(Send|Receive)Order$$
+ALONE     := ^TestShortcut(Send|Receive|Routed)Order$$
 ALONE_PKG := ./internal/interop
 RACE_DIRS  := encap routetable dataplane internal/control internal/daemon internal/cli
 RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))

@@ -29,7 +29,8 @@ type alone struct {
 	wire   *lab.Capture // of the peer's eth0
 	inside *lab.Capture // of the link
 	port   uint16
-	fences int // sent so far
+	fences int    // sent so far
+	routed string // "l3" or "udp" if the link carries IP packets
 }
 
 // newAlone makes the VTEP: VNI 5, port 4789, the peer its remote. adjust may

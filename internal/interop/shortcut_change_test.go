@@ -124,6 +124,7 @@ func (a *alone) carriedByKernel(t *testing.T, carried func(figures) uint64) {
 	t.Helper()
 	before := a.figures(t)
 	check(t, lab.Eventually(waitLimit, func() error {
+		a.greet(t)
 		now := a.figures(t)
 		n, all := carried(now)-carried(before), now.txPackets+now.rxPackets-before.txPackets-before.rxPackets
 		before = now
@@ -138,13 +139,19 @@ func sentShort(f figures) uint64     { return f.weft.Offload.ShortcutTx }
 func receivedShort(f figures) uint64 { return f.weft.Offload.ShortcutRx }
 
 // way is what of the outer headers of a frame changes can be seen by.
-func way(e *dissect.Encapsulated) string {
+func (a *alone) way(e *dissect.Encapsulated) string {
 	dst, _ := netip.AddrFromSlice(e.Outer.NetworkLayer().NetworkFlow().Dst().Raw())
 	tos, ttl := uint8(0), uint8(0)
 	if e.IPv4 != nil {
 		tos, ttl = e.IPv4.TOS, e.IPv4.TTL
 	} else {
 		tos, ttl = e.IPv6.TrafficClass, e.IPv6.HopLimit
+	}
+	switch a.routed {
+	case "l3":
+		return fmt.Sprintf("%v %v tos %#x ttl %d", dst, e.Inner.LinkLayer().LinkFlow().Dst(), tos, ttl)
+	case "udp":
+		return fmt.Sprintf("%v tos %#x ttl %d", dst, tos, ttl)
 	}
 	return fmt.Sprintf("%v vni %d tos %#x ttl %d", dst, e.VXLAN.VNI, tos, ttl)
 }
@@ -290,9 +297,9 @@ func (a *alone) checkWays(t *testing.T, s *endless, first uint32, want []string)
 // one on, and which ways each went.
 func (a *alone) numbersSent(s *endless, first uint32) map[uint32][]string {
 	seen := map[uint32][]string{}
-	for _, e := range dissect.VXLANs(a.wire.Frames(), a.port) {
-		if n, ok := numberOf(s.flow, e.Inner.Data()); ok && n >= first && !e.Frame.Outgoing {
-			seen[n] = append(seen[n], way(e))
+	for _, e := range a.datagrams(a.wire.Frames()) {
+		if n, ok := numberOf(s.flow, a.sentIn(e)); ok && n >= first && !e.Frame.Outgoing {
+			seen[n] = append(seen[n], a.way(e))
 		}
 	}
 	return seen

@@ -161,7 +161,7 @@ func (a *alone) checkAway(t *testing.T, home *alone) {
 	check(t, lab.Eventually(waitLimit, func() error {
 		sent := map[uint32]bool{}
 		for _, e := range dissect.VXLANs(a.wire.Frames()[seen:], a.port) {
-			if n, ok := numberOf(out.flow, e.Inner.Data()); ok && way(e) == usual(a.b) {
+			if n, ok := numberOf(out.flow, e.Inner.Data()); ok && a.way(e) == usual(a.b) {
 				sent[n] = true
 			}
 		}

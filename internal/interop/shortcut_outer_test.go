@@ -84,7 +84,7 @@ func (a *alone) checkFlow(t *testing.T, p inner, mark int, noSum bool) {
 // unchanging are the outer headers without what is each datagram's own, and the
 // frame's addresses.
 func unchanging(e *dissect.Encapsulated) string {
-	b := append([]byte{}, e.Frame.Data[:len(e.Frame.Data)-len(e.Inner.Data())+14]...)
+	b := append([]byte{}, e.Frame.Data[:len(e.Frame.Data)-len(e.Inner.Data())+etherOf(e)]...)
 	ip := b[14:]
 	if e.IPv4 != nil {
 		clear(ip[2:6])

@@ -24,11 +24,7 @@ func bareOf(f lab.Frame) (outer *layers.UDP, ttl uint8, packet gopacket.Packet) 
 	if udp == nil || udp.DstPort != flannelPort || len(udp.Payload) == 0 {
 		return nil, 0, nil
 	}
-	first := gopacket.Decoder(layers.LayerTypeIPv4)
-	if udp.Payload[0]>>4 == 6 {
-		first = layers.LayerTypeIPv6
-	}
-	packet = gopacket.NewPacket(udp.Payload, first, gopacket.Default)
+	packet = gopacket.NewPacket(udp.Payload, ipDecoder(udp.Payload), gopacket.Default)
 	switch ip := packet.NetworkLayer().(type) {
 	case *layers.IPv4:
 		ttl = ip.TTL
@@ -36,6 +32,32 @@ func bareOf(f lab.Frame) (outer *layers.UDP, ttl uint8, packet gopacket.Packet) 
 		ttl = ip.HopLimit
 	}
 	return udp, ttl, packet
+}
+
+// ipDecoder is the one for an IP packet.
+func ipDecoder(packet []byte) gopacket.Decoder {
+	if packet[0]>>4 == 6 {
+		return layers.LayerTypeIPv6
+	}
+	return layers.LayerTypeIPv4
+}
+
+// bares takes apart those frames that are datagrams of flannel's udp backend, as
+// dissect.VXLANs does. Greetings alone are left out; those behind a packet are not
+// taken off.
+func bares(frames []lab.Frame) (found []*dissect.Encapsulated) {
+	for _, f := range frames {
+		e := &dissect.Encapsulated{Frame: f, Outer: dissect.Packet(f)}
+		e.UDP, _ = e.Outer.Layer(layers.LayerTypeUDP).(*layers.UDP)
+		if e.UDP == nil || e.UDP.DstPort != flannelPort || len(e.UDP.Payload) == 0 || string(e.UDP.Payload) == greeting {
+			continue
+		}
+		e.IPv4, _ = e.Outer.NetworkLayer().(*layers.IPv4)
+		e.IPv6, _ = e.Outer.NetworkLayer().(*layers.IPv6)
+		e.Inner = gopacket.NewPacket(e.UDP.Payload, ipDecoder(e.UDP.Payload), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+		found = append(found, e)
+	}
+	return found
 }
 
 // TestUDPLinkPing looks at the wire while hosts ping each other: bare packets,
