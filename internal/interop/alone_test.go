@@ -47,9 +47,16 @@ func newAlone(t *testing.T, k kind, u underlay, adjust func(h *lab.Host, s *spec
 	check(t, h.Sysctl("net.ipv6.conf.default.disable_ipv6", "1"))
 	a := &alone{vtep: addVTEP(t, h, k, s), underlay: u, peer: peer, port: s.Port}
 	swallow(t, peer, s.Port)
-	check(t, peer.Ping(u.a, lab.PingOptions{}).Lost()) // both know the other's MAC address from here on
+	reach(t, peer, u.a) // both know the other's MAC address from here on
 	a.wire, a.inside = lab.TestCapture(t, peer, "eth0"), lab.TestCapture(t, h, s.Name)
 	return a
+}
+
+// reach waits until a host gets an answer from an address: a fresh one, or one
+// behind a wire whose offloads were changed, may take a moment.
+func reach(t *testing.T, h *lab.Host, addr netip.Addr) {
+	t.Helper()
+	check(t, lab.Eventually(waitLimit, func() error { return h.Ping(addr, lab.PingOptions{}).Lost() }))
 }
 
 // plainWire has both ends of a wire finish checksums and cut super-frames

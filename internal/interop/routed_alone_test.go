@@ -47,7 +47,7 @@ func newRoutedAlone(t *testing.T, kind string, u underlay, set func(s *spec)) *a
 	swallow(t, peer, a.port)
 	check(t, peer.AddAddr("eth0", u.elsewhere()))
 	// The kernel may refuse to send for a moment, while an address is being added.
-	check(t, lab.Eventually(waitLimit, func() error { return peer.Ping(u.a, lab.PingOptions{}).Lost() }))
+	reach(t, peer, u.a)
 	a.wire, a.inside = lab.TestCapture(t, peer, "eth0"), lab.TestCapture(t, h, v.link)
 	return a
 }

@@ -27,7 +27,7 @@ func TestShortcutRoutedTransfer(t *testing.T) {
 					t.Parallel()
 					a, b := connectRouted(t, of, u, far)
 					mode.apply(t, a, b)
-					check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
+					reach(t, a.Host, b.addr)
 					transferPast(t, of, a, b, u, mode)
 				})
 			}
