@@ -2,6 +2,7 @@ package encap_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/weftnet/weft/encap"
@@ -16,7 +17,7 @@ func TestGreeting(t *testing.T) {
 	if !encap.IsGreeting(g) {
 		t.Error("it is none")
 	}
-	if _, err := encap.TrimPacket(g); err != encap.ErrNotIP {
+	if _, err := encap.TrimPacket(g); !errors.Is(err, encap.ErrNotIP) {
 		t.Errorf("alone it may be taken for a packet: %v", err)
 	}
 	more := bytes.Clone(g)

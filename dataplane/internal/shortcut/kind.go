@@ -5,6 +5,7 @@ import "github.com/weftnet/weft/encap"
 // Kind is what a link's device carries, and what is put around it.
 type Kind uint8
 
+// The kinds.
 const (
 	Framed Kind = iota // Ethernet frames, in VXLAN
 	Routed             // IP packets, which get an Ethernet header, in VXLAN
