@@ -143,13 +143,16 @@ func (p *proxied) silent(t *testing.T, addr netip.Addr) {
 }
 
 // pass sends a frame into the link, and returns what comes back to a MAC and
-// whether the frame came out on the wire.
+// whether the frame came out on the wire. What is behind the frame on the wire says
+// that it has been dealt with, and what comes in then, that an answer has too: that
+// waits in a queue of its own.
 func (p *proxied) pass(t *testing.T, frame []byte, to net.HardwareAddr) (answers [][]byte, forwarded bool) {
 	t.Helper()
 	p.marks++
 	fence := ether(p.marks, typeLocal, []byte("fence"))
 	p.send(t, frame, fence)
 	p.sent(t, fence)
+	p.fence(t)
 	for _, f := range p.inside.Frames() {
 		if !f.Outgoing && bytes.Equal(f.Data[:6], to) {
 			answers = append(answers, f.Data)

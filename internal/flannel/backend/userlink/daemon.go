@@ -4,6 +4,7 @@
 package userlink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type Daemon struct {
 	// Start creates a link, and starts a daemon if there is none, as daemon.Add
 	// does.
 	Start func(context.Context, dataplane.LinkConfig) (control.Response, error)
+
+	Comeback time.Duration // how long Await waits; 0 = half a second
 }
 
 // Add creates a link.
@@ -44,7 +47,7 @@ func (d *Daemon) Add(ctx context.Context, cfg dataplane.LinkConfig) error {
 // Await waits a moment for a daemon that is being restarted. Who starts one in
 // its place would keep it from its place.
 func (d *Daemon) Await(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, comeback)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Comeback, comeback))
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
