@@ -147,13 +147,16 @@ func TestNoRouteNotAnswered(t *testing.T) {
 		}
 		return from
 	}
-	if got := answers(); !slices.Equal(got, []string{"10.9.1.0"}) {
-		t.Errorf("answers from %v, want one, about the first fragment", got)
-	}
+	check(t, lab.Eventually(waitLimit, func() error {
+		if got := answers(); !slices.Equal(got, []string{"10.9.1.0"}) {
+			return fmt.Errorf("answers from %v, want one, about the first fragment", got)
+		}
+		return nil
+	}))
 	check(t, a.AddRoute(overlay4, a.link, netip.Addr{})) // went with the address
 	check(t, lab.Eventually(waitLimit, func() error {
 		a.toNowhere(t, underlay4.a, noNode4, 10)
-		if got := answers(); got[len(got)-1] != "192.0.0.8" {
+		if got := answers(); !slices.Contains(got, "192.0.0.8") {
 			return fmt.Errorf("answers from %v", got)
 		}
 		return nil
