@@ -17,7 +17,7 @@ import (
 var kinds = []kind{user, kernel}
 
 // waitLimit is how long something may take that comes at once.
-const waitLimit = 5 * time.Second
+const waitLimit = 15 * time.Second
 
 // alone is one VTEP, and at the other end of its wire a host without any, which
 // sees and forges its datagrams. Nothing moves on the link by itself: it has no

@@ -88,7 +88,7 @@ func TestWrongVNI(t *testing.T) {
 			t.Parallel()
 			a, b := connect(t, p, underlay4, func(_, b *spec) { b.ID = 50 })
 			capture := lab.TestCapture(t, b.Host, "eth0")
-			if r := a.Ping(b.addr, lab.PingOptions{Count: 2, Timeout: waitLimit / 50}); r.Received != 0 {
+			if r := a.Ping(b.addr, lab.PingOptions{Count: 2, Timeout: waitLimit / 150}); r.Received != 0 {
 				t.Errorf("%d of %d pings answered", r.Received, r.Sent)
 			}
 			for _, v := range []*vtep{a, b} {
@@ -124,7 +124,7 @@ func TestWrongPort(t *testing.T) {
 				t.Parallel()
 				a, b := connect(t, p, u, func(_, b *spec) { b.Port = 8472 })
 				capture := lab.TestCapture(t, b.Host, "eth0")
-				if r := a.Ping(b.addr, lab.PingOptions{Timeout: waitLimit / 50}); r.Received != 0 {
+				if r := a.Ping(b.addr, lab.PingOptions{Timeout: waitLimit / 150}); r.Received != 0 {
 					t.Error("the ping was answered")
 				}
 				_, err := capture.Wait(waitLimit, func(f lab.Frame) bool { return f.Outgoing && isPortUnreachable(f) })
