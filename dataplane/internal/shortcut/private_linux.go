@@ -156,11 +156,14 @@ func (p *privates) take(m *syscall.NetlinkMessage) {
 func (p *privates) look(index int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	ours := false
 	for _, d := range p.all {
 		if (index == 0 || d.index == index) && d.condition != gone {
-			d.condition = d.look(p.netlink)
-			p.publish()
+			d.condition, ours = d.look(p.netlink), true
 		}
+	}
+	if ours {
+		p.publish()
 	}
 }
 
