@@ -30,6 +30,7 @@ func (l *Link) sendBare(o *outgoing, to *routetable.Route) {
 			return
 		}
 		l.sentBare(o, &to.Remote)
+		l.greet(o)
 		l.port.sender.SuperFrame(&o.flow, 0, &segments, o.counted())
 		return
 	}
@@ -38,7 +39,7 @@ func (l *Link) sendBare(o *outgoing, to *routetable.Route) {
 		return
 	}
 	l.sentBare(o, &to.Remote)
-	l.port.sender.Datagram(&o.flow, l.routed.greetings.greet(o.datagram, to.Addr), o.counted())
+	l.port.sender.Datagram(&o.flow, l.greet(o), o.counted())
 }
 
 // sentBare tells the program of the flow of a packet, if the peer said that it takes
@@ -85,14 +86,14 @@ func (l *Link) acceptBare(data []byte, d *underlay.Datagram) {
 	packet, err := encap.TrimPacket(data)
 	if err != nil {
 		if encap.IsGreeting(data) {
-			l.greeted(d, false)
+			l.greeted(d.From, false)
 			return
 		}
 		l.counters.drops.drop(bareReason(err))
 		return
 	}
 	if encap.IsGreeting(data[len(packet):]) {
-		l.greeted(d, true)
+		l.greeted(d.From, true)
 	}
 	layout := encap.ParsePacket(packet)
 	if encap.DecapECN(packet, &layout, d.TOS) != nil {

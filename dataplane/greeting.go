@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/weftnet/weft/dataplane/internal/shortcut"
-	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
 	"github.com/weftnet/weft/routetable"
 )
@@ -16,10 +15,11 @@ import (
 // says that it is a weft is sent to like that.
 //
 // Who is sent to a lot says so, once in a Lease, behind a small packet that goes back
-// anyway: nobody else sees anything of it. A peer that understands answers with a
-// greeting alone. All of it is the worker's.
+// anyway: nobody else sees anything of it. A peer that understands answers with the
+// next packet to it, however large. So nothing is sent but where packets go. All of it
+// is the worker's.
 type greetings struct {
-	owed  map[netip.Addr]bool          // peers that the next small packet is to greet
+	owed  map[netip.Addr]bool          // peers to be greeted, and whether that is an answer
 	until map[netip.Addr]time.Duration // peers that greeted, and until when that counts
 	heard busyTable
 }
@@ -33,13 +33,13 @@ const (
 	maxGreeting = 256
 )
 
-// owe notes that a peer is to be greeted. Those to whom nothing small is sent are
-// forgotten when there are too many.
-func (g *greetings) owe(to netip.Addr) {
+// owe notes that a peer is to be greeted. Those to whom nothing is sent are forgotten
+// when there are too many.
+func (g *greetings) owe(to netip.Addr, answer bool) {
 	if g.owed == nil || len(g.owed) >= maxGreeted {
 		g.owed = map[netip.Addr]bool{}
 	}
-	g.owed[to] = true
+	g.owed[to] = g.owed[to] || answer
 }
 
 // took notes a peer's greeting, and reports whether it says something new.
@@ -74,36 +74,49 @@ func (g *greetings) count(from netip.Addr, now time.Duration) bool {
 // hears notes that something came from a peer, which is greeted if there is much.
 func (g *greetings) hears(from netip.Addr, now time.Duration) {
 	if g.heard.more(stationHash(routetable.MAC{}, from), 1, now, 0) {
-		g.owe(from)
+		g.owe(from, false)
 	}
 }
 
-// greet returns the datagram of a packet with a greeting behind it, if the peer is to
-// be greeted and the packet is small enough.
-func (g *greetings) greet(datagram []byte, to netip.Addr) []byte {
-	if len(g.owed) == 0 || len(datagram) > maxGreeting || !g.owed[to] {
-		return datagram
+// due says how a peer is to be greeted now: behind a packet, if that is small, by a
+// datagram of its own, or not.
+func (g *greetings) due(to netip.Addr, small bool) (behind, alone bool) {
+	if len(g.owed) == 0 {
+		return false, false
 	}
-	delete(g.owed, to)
-	return encap.AppendGreeting(datagram[:len(datagram):len(datagram)])
+	answer, owed := g.owed[to]
+	behind, alone = owed && small, answer && !small
+	if behind || alone {
+		delete(g.owed, to)
+	}
+	return behind, alone
+}
+
+// greet returns the datagram of a packet, with a greeting behind it if one is due. One
+// that is to go alone goes first.
+func (l *Link) greet(o *outgoing) []byte {
+	small := o.GSO.Type == encap.GSONone && len(o.datagram) <= maxGreeting
+	behind, alone := l.routed.greetings.due(o.flow.Remote.Addr(), small)
+	if behind {
+		return encap.AppendGreeting(o.datagram[:len(o.datagram):len(o.datagram)])
+	}
+	if alone {
+		flow := o.flow
+		flow.Account = unaccounted{}
+		l.port.sender.Datagram(&flow, encap.AppendGreeting(nil), 0)
+	}
+	return o.datagram
 }
 
 // greeted takes a greeting; one that came behind a packet is answered.
-func (l *Link) greeted(d *underlay.Datagram, answer bool) {
+func (l *Link) greeted(from netip.Addr, answer bool) {
 	g := &l.routed.greetings
-	if l.short != nil && g.took(d.From, l.port.now) {
+	if l.short != nil && g.took(from, l.port.now) {
 		l.short.changed() // busy flows to the peer were left to the process
 	}
-	if !answer || !l.takesUnfinished() {
-		return
+	if answer && l.takesUnfinished() {
+		g.owe(from, true)
 	}
-	delete(g.owed, d.From)
-	flow := l.set.Load().flow
-	flow.Account = unaccounted{}
-	flow.Remote = netip.AddrPortFrom(d.From, l.port.number)
-	flow.IfIndex = d.IfIndex
-	l.port.sender.Datagram(&flow, encap.AppendGreeting(nil), 0)
-	l.port.sender.Flush()
 }
 
 // takesUnfinished reports whether the link's device finishes what a peer did not.

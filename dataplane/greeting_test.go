@@ -37,36 +37,36 @@ func TestGreetingCounts(t *testing.T) {
 	}
 }
 
-// Whoever sends much is greeted, behind one small packet.
-func TestGreet(t *testing.T) {
+// Whoever sends much is greeted, behind one small packet; an answer does not wait for
+// a small one.
+func TestGreetingDue(t *testing.T) {
 	var g greetings
-	small, large := make([]byte, maxGreeting, 2*maxGreeting), make([]byte, maxGreeting+1)
-	greets := func(packet []byte, to netip.Addr) bool { return len(g.greet(packet, to)) > len(packet) }
-	for range busyFrames - 1 {
-		g.hears(peerA, 0)
+	check := func(what string, to netip.Addr, small, behind, alone bool) {
+		t.Helper()
+		if b, a := g.due(to, small); b != behind || a != alone {
+			t.Errorf("%s: behind %v, alone %v", what, b, a)
+		}
 	}
-	if greets(small, peerA) {
-		t.Error("greeted for little")
+	hears := func(n int, at time.Duration) {
+		for range n {
+			g.hears(peerA, at)
+		}
 	}
-	g.hears(peerA, 0)
-	if greets(small, peerB) || greets(large, peerA) {
-		t.Error("greeted another, or behind a large packet")
-	}
-	if !greets(small, peerA) {
-		t.Error("not greeted")
-	}
-	if small[:cap(small)][maxGreeting] != 0 {
-		t.Error("what lies behind the packet in memory was written to")
-	}
-	if greets(small, peerA) {
-		t.Error("greeted twice")
-	}
-	for range busyFrames {
-		g.hears(peerA, time.Second)
-	}
-	if !greets(small, peerA) {
-		t.Error("not greeted again")
-	}
+	hears(busyFrames-1, 0)
+	check("too little", peerA, true, false, false)
+	hears(1, 0)
+	check("another peer", peerB, true, false, false)
+	check("a large packet", peerA, false, false, false)
+	check("a small one", peerA, true, true, false)
+	check("the next", peerA, true, false, false)
+	hears(busyFrames, time.Second)
+	check("a lease later", peerA, true, true, false)
+	g.owe(peerA, true)
+	g.owe(peerA, false)
+	check("an answer, behind a large packet", peerA, false, false, true)
+	check("the next of those", peerA, false, false, false)
+	g.owe(peerA, true)
+	check("an answer, behind a small packet", peerA, true, true, false)
 }
 
 // However many addresses somebody forges, what is remembered of them is bounded,
@@ -77,12 +77,13 @@ func TestGreetingsBounded(t *testing.T) {
 		return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
 	}
 	for n := range uint32(2 * maxGreeted) {
-		g.owe(forged(n))
+		g.owe(forged(n), n%2 == 0)
 		if news := g.took(forged(n), 0); news != (n < maxGreeted) {
 			t.Fatalf("greeting %d is news: %v", n, news)
 		}
 	}
-	if len(g.owed) > maxGreeted || !g.owed[forged(2*maxGreeted-1)] || len(g.until) != maxGreeted {
+	_, known := g.owed[forged(2*maxGreeted-1)]
+	if len(g.owed) > maxGreeted || !known || len(g.until) != maxGreeted {
 		t.Errorf("%d and %d are remembered", len(g.owed), len(g.until))
 	}
 	if !g.took(peerA, greetingFor) || len(g.until) != 1 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
 	"github.com/songgao/water"
 
 	"github.com/weftnet/weft/internal/lab"
@@ -176,4 +177,49 @@ func TestGreetingQuiet(t *testing.T) {
 	if datagrams < 8 || greeted > 0 || len(wrong) > 0 {
 		t.Errorf("of %d datagrams %d have a greeting, and are wrong %v", datagrams, greeted, wrong)
 	}
+}
+
+// TestGreetingAnswer: a greeting is answered with the next packet to the peer, by the
+// port that the route names, and nowhere else, whatever address was forged.
+func TestGreetingAnswer(t *testing.T) {
+	t.Parallel()
+	for i, u := range underlays {
+		t.Run(u.name, func(t *testing.T) {
+			t.Parallel()
+			const port = 9999
+			a, v6 := newRoutedAlone(t, "udp", u, nil), i == 1
+			routedDoes(fmt.Sprintf("route replace PREFIX via PEER port %d dev LINK", port), v6)(t, a)
+			swallow(t, a.peer, port)
+			greeted := inner{v6: v6, size: 1, srcPort: 1000, dstPort: 2000}.packet(t)
+			for _, from := range []netip.Addr{a.b, a.elsewhere().Addr()} {
+				check(t, a.peer.SendUDP(netip.AddrPortFrom(from, 40000), netip.AddrPortFrom(a.a, a.port), []byte(string(greeted)+greeting), lab.DatagramOptions{}))
+				a.delivered(t, greeted)
+			}
+			for _, size := range []int{1000, 1001} { // the first one answers
+				packet := inner{v6: v6, size: size, srcPort: 1000, dstPort: 2000}.packet(t)
+				a.send(t, packet)
+				_, err := a.wire.Wait(waitLimit, func(f lab.Frame) bool { return string(payloadTo(f, port)) == string(packet) })
+				check(t, err)
+			}
+			answers := 0
+			for _, f := range a.wire.Frames() {
+				if string(payloadTo(f, port)) == greeting && !f.Outgoing {
+					answers++
+				} else if strings.HasSuffix(string(f.Data), greeting) && !f.Outgoing {
+					t.Errorf("a greeting elsewhere: %v", dissect.Packet(f))
+				}
+			}
+			if answers != 1 {
+				t.Errorf("%d answers to the peer's port, want one", answers)
+			}
+		})
+	}
+}
+
+// payloadTo is what a UDP datagram to a port has in it, nil of all else.
+func payloadTo(f lab.Frame, port layers.UDPPort) []byte {
+	if udp, ok := dissect.Packet(f).Layer(layers.LayerTypeUDP).(*layers.UDP); ok && udp.DstPort == port {
+		return udp.Payload
+	}
+	return nil
 }
