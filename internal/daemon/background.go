@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/control"
 )
@@ -57,13 +58,18 @@ func serveBackground(ctx context.Context, socket string, first net.Conn) (worthK
 	return err != nil || d.served && troubled.Load(), err
 }
 
-// inherited takes over what start passed on.
+// inherited takes over what start passed on. Nothing is closed that it did not
+// pass on: without a starter a descriptor of the same number is the runtime's
+// own, and the program would end without a word that anybody understands.
 func inherited() (net.Conn, *lock, error) {
-	file := os.NewFile(firstFD, "starter")
-	first, err := net.FileConn(file)
-	file.Close()
-	if err != nil {
+	if _, err := unix.GetsockoptInt(firstFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return nil, nil, errors.New("--background is for `weft link add`, which starts daemons; use `weft daemon` without it")
+	}
+	file := os.NewFile(firstFD, "starter")
+	defer file.Close()
+	first, err := net.FileConn(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("take over the connection of who started the daemon: %w", err)
 	}
 	return first, &lock{os.NewFile(lockFD, "lock")}, nil
 }
