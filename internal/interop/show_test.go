@@ -147,9 +147,9 @@ func checkShownFigures(t *testing.T, w *weft) {
 	var s dataplane.Stats
 	var plain, text, all string
 	check(t, lab.Eventually(waitLimit, func() error {
-		s, plain = w.stats("vxlan0"), w.must("stats")
+		s, plain = w.statsShown("vxlan0"), w.must("stats")
 		text, all = w.must("link", "show", "vxlan0", "-s"), w.must("link", "show", "vxlan0", "-s", "-j")
-		if now := w.stats("vxlan0"); now.RxPackets != s.RxPackets || now.TxPackets != s.TxPackets {
+		if now := w.statsShown("vxlan0"); now.RxPackets != s.RxPackets || now.TxPackets != s.TxPackets {
 			return errors.New("packets pass all the time")
 		}
 		return nil
