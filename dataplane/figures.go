@@ -36,6 +36,8 @@ func (s *Stats) addShort(of *short) {
 	s.RxBytes += f.RxBytes
 	s.TxPackets += f.TxPackets
 	s.TxBytes += f.TxBytes
+	s.Drops[DeviceFull.String()] += f.TxDropped
+	s.Drops[SocketFull.String()] += f.RxDropped
 	s.Offload.ShortcutTx, s.Offload.ShortcutRx = f.TxPackets, f.RxPackets
 }
 

@@ -56,6 +56,7 @@ const (
 const (
 	toUnknown = "unknown" // not a flow's
 	toWait    = "wait"    // a flow's: the later ones have to wait for it
+	toQueue   = "queue"   // a flow's, that waits for earlier ones and for nothing else
 )
 
 // assembler collects a program's instructions. Labels are those of jumps.
@@ -181,25 +182,31 @@ func (a *assembler) holds(slots *ebpf.Map, queueAt int16) {
 	}
 	a.load64(asm.R3, asm.R1, wordDrained*8)
 	a.load64(asm.R4, rFlow, flowWaited)
-	a.add(asm.Add.Imm(asm.R4, int32(enqueue)), asm.JLE.Reg(asm.R3, asm.R4, toWait))
+	a.add(asm.Add.Imm(asm.R4, int32(Enqueue)), asm.JLE.Reg(asm.R3, asm.R4, toQueue))
 }
 
 // count adds a packet of size bytes, which is in a register that calls leave
 // alone or on the stack at sizeAt, to the link's figures.
 func (a *assembler) count(figures *ebpf.Map, packetsAt, keyAt, sizeAt int16, done string) {
-	a.load32(asm.R2, rFlow, flowLink)
-	a.add(asm.RSh.Imm(asm.R2, slotShift))
-	a.store(asm.RFP, keyAt, asm.R2, asm.Word)
-	a.add(asm.LoadMapPtr(asm.R1, figures.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(keyAt)),
-		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, done))
-	a.load64(asm.R1, asm.R0, packetsAt)
-	a.add(asm.Add.Imm(asm.R1, 1))
-	a.store(asm.R0, packetsAt, asm.R1, asm.DWord)
+	a.countOne(figures, packetsAt, keyAt, done)
 	a.load64(asm.R1, asm.R0, packetsAt+8)
 	a.load64(asm.R2, asm.RFP, sizeAt)
 	a.add(asm.Add.Reg(asm.R1, asm.R2))
 	a.store(asm.R0, packetsAt+8, asm.R1, asm.DWord)
 	a.here(done)
+}
+
+// countOne adds one to a figure of the link, and has its figures in R0, or goes
+// to done.
+func (a *assembler) countOne(figures *ebpf.Map, at, keyAt int16, done string) {
+	a.load32(asm.R2, rFlow, flowLink)
+	a.add(asm.RSh.Imm(asm.R2, slotShift))
+	a.store(asm.RFP, keyAt, asm.R2, asm.Word)
+	a.add(asm.LoadMapPtr(asm.R1, figures.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(keyAt)),
+		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, done))
+	a.load64(asm.R1, asm.R0, at)
+	a.add(asm.Add.Imm(asm.R1, 1))
+	a.store(asm.R0, at, asm.R1, asm.DWord)
 }
 
 // passes ends the program: the packet goes its usual way.
@@ -214,15 +221,44 @@ func (a *assembler) drops(label string) {
 // slotShift turns a slot's offset into its index.
 const slotShift = 6
 
-// leave is where a program goes with a packet that is left to the process, by two
-// labels, and notes that in its flow. What follows ends the program.
-func (a *assembler) leave(timeAt int16) {
+// leaving is where a program has what it needs to know of a packet that it does
+// not carry: in the flow, on the stack, and in the link's figures.
+type leaving struct {
+	slots, figures *ebpf.Map
+	queue          int16 // of the flow
+	time           int16 // see find
+	proto          int16 // u32, of the inner packet
+	key            int16 // for the figures
+	dropped        int16 // of the figures
+}
+
+// leave is where a program goes with a packet that is left to the process, by three
+// labels, and notes that in its flow and its queue. What follows ends the program.
+func (a *assembler) leave(at *leaving) {
+	a.here(toQueue)
+	a.dropWaiting(at)
 	a.here(toWait)
-	a.load64(asm.R1, asm.RFP, timeAt)
+	a.slot(at.slots, at.queue)
+	a.add(asm.Mov.Imm(asm.R2, 1), asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, wordLeft*8))
+	a.load64(asm.R1, asm.RFP, at.time)
 	a.load64(asm.R2, rFlow, flowWaited)
 	a.add(asm.JGE.Reg(asm.R2, asm.R1, toUnknown)) // it has to wait for longer as it is
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
 	a.here(toUnknown)
+}
+
+// dropWaiting drops a single datagram while its queue is being emptied.
+func (a *assembler) dropWaiting(at *leaving) {
+	a.slot(at.slots, at.queue)
+	a.load64(asm.R1, asm.R1, wordEmpty*8)
+	a.load64(asm.R2, asm.RFP, at.time)
+	a.add(asm.JLE.Reg(asm.R1, asm.R2, toWait))
+	a.load32(asm.R1, asm.RFP, at.proto)
+	a.unless(asm.R1, 17, toWait)
+	a.load32(asm.R1, rSkb, skbGSOSize)
+	a.unless(asm.R1, 0, toWait)
+	a.countOne(at.figures, at.dropped, at.key, "waiting")
+	a.drops("waiting")
 }
 
 // room makes room behind the Ethernet header, or takes some away: as many bytes as

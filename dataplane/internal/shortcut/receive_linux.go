@@ -19,7 +19,8 @@ const (
 	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
 	receiveScrub  = receiveJoin - 8    // u64, index of the device by which it is scrubbed, or 0
 	receiveRun    = receiveScrub - 8   // u64, not 0 if it is a run of datagrams
-	receiveBuffer = receiveRun - int16(scrubBuffer)
+	receiveProto  = receiveRun - 8     // u64, of the inner packet
+	receiveBuffer = receiveProto - int16(scrubBuffer)
 )
 
 // receiveProgram runs on what an underlay device receives.
@@ -27,9 +28,14 @@ func (t *Table) receiveProgram() asm.Instructions {
 	a := &assembler{}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
 	t.receiveBy(a, t.cutRun)
-	a.leave(receiveTimeAt)
+	t.leaveReceived(a)
 	a.passes()
 	return a.list
+}
+
+// leaveReceived leaves a packet to the socket.
+func (t *Table) leaveReceived(a *assembler) {
+	a.leave(&leaving{t.slots, t.figures, receiveQueue, receiveTimeAt, receiveProto, receiveFigure, figureRxDropped})
 }
 
 // receiveBy takes a packet in, or goes to where it is left to the process. A run
@@ -192,6 +198,7 @@ func (t *Table) innerPacket(a *assembler) {
 	a.swapped(asm.R4)
 
 	a.here("length")
+	a.store(asm.RFP, receiveProto, asm.R5, asm.DWord)
 	a.store(asm.RFP, receiveSizeAt, asm.R4, asm.DWord)
 	a.add(asm.Add.Reg(asm.R4, rFirst), asm.Add.Imm(asm.R4, udpAndVXLAN+14))
 	a.load32(asm.R3, rSkb, skbLen)
@@ -303,7 +310,7 @@ func (t *Table) receiveIn(a *assembler) {
 	if t.scrubber.in != 0 {
 		a.load64(asm.R1, asm.RFP, receiveScrub)
 		a.add(asm.JEq.Imm(asm.R1, 0, "plain"))
-		a.count(t.figures, 16, receiveFigure, receiveSizeAt, "scrub")
+		a.count(t.figures, figureRx, receiveFigure, receiveSizeAt, "scrub")
 		t.scrubber.scrub(a, receiveEther, receiveSizeAt, receiveScrub, receiveBuffer)
 		a.here("plain")
 	}
@@ -316,7 +323,7 @@ func (t *Table) receiveIn(a *assembler) {
 	a.unless(asm.R0, 0, toWait)
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther),
 		asm.Mov.Imm(asm.R4, 14), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
-	a.count(t.figures, 16, receiveFigure, receiveSizeAt, "counted")
+	a.count(t.figures, figureRx, receiveFigure, receiveSizeAt, "counted")
 	a.load64(asm.R1, asm.RFP, receiveJoin)
 	a.add(asm.JEq.Imm(asm.R1, 0, "straight"))
 	a.load32(asm.R3, rFlow, flowLink)

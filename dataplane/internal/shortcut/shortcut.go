@@ -18,6 +18,10 @@
 // sent may be queued to it, it gets the later ones too: each flow knows when a
 // frame was last left to the process, and each queue since when it is known to
 // have been empty.
+//
+// In a flood it never is: each datagram is queued behind the one before. Where a
+// queue overflows, and loses packets anyway, the process has programs drop the
+// datagrams that would only wait in it, until it has been emptied (Slot.Empty).
 package shortcut
 
 import (
@@ -35,10 +39,10 @@ const Lease = time.Second
 // to be empty: by then no frame can be under way that it saw before.
 const settle = time.Millisecond
 
-// enqueue is how long a packet may take from a program that leaves it to the
+// Enqueue is how long a packet may take from a program that leaves it to the
 // process, and notes the time, to the queue. A queue that was seen empty sooner
 // may have been so before the packet came.
-const enqueue = 100 * time.Microsecond
+const Enqueue = 100 * time.Microsecond
 
 // homeFor is how long a device that was seen in its namespace is taken to be
 // there: far less than it takes to move one and bring it up again.
@@ -56,10 +60,13 @@ const (
 	wordVersion = 0
 	wordDrained = 1
 	wordDevice  = 2 // index of the link's device
+	wordEmpty   = 3 // until when datagrams that would wait in the queue are dropped, a time of Now
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
 	wordMAC     = 5 // that frames for the link's device have, see macWord
+	wordLeft    = 6 // packets of known flows that were left to the queue
 
-	// Of the table's own slot, indices of private devices; 0 while one cannot be used.
+	// Of the table's own slot, which has no queue, indices of private devices; 0 while
+	// one cannot be used.
 	wordJoiner   = 3
 	wordCutter   = 6
 	wordScrubber = 7
@@ -73,8 +80,26 @@ func (s *Slot) Changes() *atomic.Uint64 { return &s.words[wordVersion] }
 // been sent on.
 func (s *Slot) Drained(at uint64) { s.words[wordDrained].Store(at) }
 
-// Figures are what programs have carried of a link.
-type Figures struct{ TxPackets, TxBytes, RxPackets, RxBytes uint64 }
+// Left counts the packets that programs have left to the queue, as far as they knew
+// the flow.
+func (s *Slot) Left() uint64 { return s.words[wordLeft].Load() }
+
+// Empty has programs drop the datagrams, of flows that they could carry, that would
+// only wait in the queue, until a time of Now; 0 ends it. TCP is left as it is: it
+// slows down by itself.
+func (s *Slot) Empty(until uint64) { s.words[wordEmpty].Store(until) }
+
+// Figures are what programs have carried of a link, and how many datagrams they
+// dropped while its device's queue, or the socket's, was being emptied.
+type Figures struct{ TxPackets, TxBytes, RxPackets, RxBytes, TxDropped, RxDropped uint64 }
+
+// Where they lie in Figures, in bytes.
+const (
+	figureTx        = 0
+	figureRx        = 16
+	figureTxDropped = 32
+	figureRxDropped = 40
+)
 
 // Lack is a private device that programs do without.
 type Lack struct {

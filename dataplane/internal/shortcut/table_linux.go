@@ -174,6 +174,8 @@ func (t *Table) Figures(s *Slot) (sum Figures) {
 		sum.TxBytes += f.TxBytes
 		sum.RxPackets += f.RxPackets
 		sum.RxBytes += f.RxBytes
+		sum.TxDropped += f.TxDropped
+		sum.RxDropped += f.RxDropped
 	}
 	return sum
 }

@@ -74,7 +74,7 @@ func (t *Table) sendProgram(kind Kind) asm.Instructions {
 	a.size()
 	a.header()
 	a.out()
-	a.leave(sendTimeAt)
+	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped})
 	a.passes()
 	return a.list
 }
@@ -363,7 +363,7 @@ func (a *sender) out() {
 	put(a.outerLen()+20, roomEncapIPv6)
 	a.here("out")
 	a.add(asm.StoreImm(rSkb, skbQueueMapping, 0, asm.Word))
-	a.count(a.figures, 0, sendFigure, sendSizeAt, "counted")
+	a.count(a.figures, figureTx, sendFigure, sendSizeAt, "counted")
 	if a.cutter.in != 0 {
 		a.load64(asm.R1, asm.RFP, sendCutAt)
 		a.add(asm.JEq.Imm(asm.R1, 0, "uncut"))

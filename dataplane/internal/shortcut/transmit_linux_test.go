@@ -5,6 +5,7 @@ package shortcut
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/lab/dissect"
@@ -80,7 +82,7 @@ func (p *path) tell(t *testing.T, f *flow) {
 	if !p.table.Send(s) {
 		t.Fatalf("%+v is no flow", f)
 	}
-	p.link.Drained(Now() + uint64(settle+2*enqueue))
+	p.link.Drained(Now() + uint64(settle+2*Enqueue))
 }
 
 // sent sends frames, and returns the datagrams in which they leave.
@@ -217,12 +219,60 @@ func TestSendLeft(t *testing.T) {
 			if !p.came(t, seen, frame, plain) {
 				t.Fatalf("%s of %+v was not left, or the one behind was not", name, f)
 			}
-			p.link.Drained(Now() + uint64(enqueue))
+			p.link.Drained(Now() + uint64(Enqueue))
 			p.sent(t, plain)
 			if n := len(dissect.VXLANs(p.wire.Frames(), 4789)); n != wire+1 {
 				t.Fatalf("%s of %+v: %d datagrams, want one", name, f, n-wire)
 			}
 		}
+	}
+}
+
+// TestSendDropped has frames wait for a queue that is being emptied: datagrams are
+// dropped and counted, everything else is left, and so are they before and after, and
+// when they could not be carried.
+func TestSendDropped(t *testing.T) {
+	p, r := newPath(t), rand.New(rand.NewPCG(15, 16))
+	stranger := randomFlow(r).frame(t, 0, nil)
+	for _, tcp := range []bool{false, true} {
+		f := randomFlow(r)
+		f.tcp, f.from, f.to = tcp, randomAddr(r, f.outer4), randomAddr(r, f.outer4)
+		plain := f.frame(t, 0, make([]byte, 40))
+		p.tell(t, f)
+		p.link.Drained(0)
+		for _, c := range []struct {
+			name    string
+			prepare func()
+			dropped bool
+		}{
+			{"before", func() {}, false},
+			{"until later", func() { p.link.Empty(Now() + uint64(time.Hour)) }, !tcp},
+			{"until just now", func() { p.link.Empty(Now() - 1) }, false},
+			{"ended", func() { p.link.Empty(0) }, false},
+			{"after a change", func() { p.link.Empty(Now() + uint64(time.Hour)); p.link.Changes().Add(1) }, false},
+		} {
+			c.prepare()
+			want, dropped := [][]byte{plain, stranger}, uint64(0)
+			if c.dropped {
+				want, dropped = want[1:], 1
+			}
+			before, queued, seen := p.table.Figures(p.link), p.link.Left(), len(p.left.Frames())
+			if err := p.a.SendFrame("tap0", plain); errors.Is(err, unix.ENOBUFS) != c.dropped || err != nil && !c.dropped {
+				t.Errorf("TCP %v, %s: %v", tcp, c.name, err)
+			}
+			check(t, p.a.SendFrame("tap0", stranger))
+			if !p.came(t, seen, want...) {
+				t.Errorf("TCP %v, %s: %d frames were left, want %d", tcp, c.name, len(p.left.Frames())-seen, len(want))
+			}
+			now := p.table.Figures(p.link)
+			if n := now.TxDropped - before.TxDropped; n != dropped || now.TxPackets != before.TxPackets {
+				t.Errorf("TCP %v, %s: %d count as dropped, want %d", tcp, c.name, n, dropped)
+			}
+			if n := p.link.Left() - queued; n != 1-dropped {
+				t.Errorf("TCP %v, %s: %d count as left, want %d", tcp, c.name, n, 1-dropped)
+			}
+		}
+		p.link.Empty(0)
 	}
 }
 
