@@ -71,7 +71,7 @@ func isOwnNamespace(ns int) bool {
 
 func attributesOf(link netlink.Link, inode uint64) *attributes {
 	a := link.Attrs()
-	attrs := &attributes{name: a.Name, index: a.Index, netns: inode, mtu: a.MTU, up: a.Flags&net.FlagUp != 0, noARP: a.RawFlags&unix.IFF_NOARP != 0}
+	attrs := &attributes{name: a.Name, index: a.Index, netns: inode, mtu: a.MTU, up: a.Flags&net.FlagUp != 0, noARP: a.RawFlags&unix.IFF_NOARP != 0, queueLen: a.TxQLen}
 	if len(a.HardwareAddr) == len(attrs.mac) {
 		attrs.mac = routetable.MAC(a.HardwareAddr)
 	}

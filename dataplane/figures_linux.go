@@ -43,7 +43,7 @@ func (k *kernelDrops) close() { k.snmp.Close() }
 // was sent to other sockets there is among them. Of what the socket does count,
 // the rest of the namespace tells which part was no lack of room.
 func (k *kernelDrops) addTo(s *Stats) {
-	drops, err := k.socket.Drops()
+	_, drops, err := k.socket.Memory()
 	if err != nil {
 		return
 	}

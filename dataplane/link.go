@@ -61,6 +61,8 @@ type attributes struct {
 	up     bool
 	bridge bool // the device is a port of a bridge
 	noARP  bool // `arp off`
+
+	queueLen int // packets that the device holds until they are read
 }
 
 // Config returns what the link is configured to do, defaults filled in.

@@ -119,7 +119,7 @@ func newListener(r *underlay.Receiver, ipv6 bool) *listener {
 }
 
 func (p *port) serveSocket(at *listener) error {
-	return p.loop.add(at.FD(), &socketSource{port: p, from: at})
+	return p.loop.add(at.FD(), &socketSource{port: p, from: at, queue: socketQueue{at: at}})
 }
 
 // checkZeroChecksum refuses a link that wants the shared socket otherwise, as
@@ -245,7 +245,7 @@ func (p *port) attach(l *Link, from *listener) error {
 
 // source is the link's device as the loop serves it.
 func (l *Link) source(batch *tap.Batch) source {
-	s := deviceSource{link: l, batch: batch}
+	s := deviceSource{link: l, batch: batch, queue: deviceQueue{link: l}}
 	if l.routed != nil {
 		return &routedSource{s}
 	}

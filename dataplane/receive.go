@@ -5,7 +5,6 @@ import (
 	"errors"
 	"syscall"
 
-	"github.com/weftnet/weft/dataplane/internal/shortcut"
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
@@ -17,28 +16,26 @@ type socketSource struct {
 	port      *port
 	from      *listener
 	datagrams []underlay.Datagram
-	begun     uint64 // when they were begun to be read, by the clock of shortcuts
+	backlog   backlog
+	queue     socketQueue
 }
 
 // read takes a batch of datagrams from the socket. Errors of a socket that is
 // not connected are about datagrams sent before, and never last.
 func (s *socketSource) read() (busy bool, err error) {
-	if s.from.queue != nil {
-		s.begun = shortcut.Now()
-	}
+	s.backlog.begin()
 	s.datagrams, _ = s.from.Receive()
 	busy = len(s.datagrams) > 0
 	if !busy {
-		s.drained()
+		s.handled()
 	}
 	return busy, nil
 }
 
-// drained notes that all that was in the socket's queue when the batch was
-// begun has been delivered.
-func (s *socketSource) drained() {
-	if s.from.queue != nil && s.from.Emptied() {
-		s.from.queue.Drained(s.begun)
+// handled is called once the batch has been delivered.
+func (s *socketSource) handled() {
+	if s.from.queue != nil {
+		s.backlog.handled(s.from.queue, len(s.datagrams), s.from.Emptied(), &s.queue)
 	}
 }
 
@@ -48,7 +45,7 @@ func (s *socketSource) handle() {
 	s.port.lookAtClock()
 	s.takeApart()
 	s.port.deliver()
-	s.drained()
+	s.handled()
 }
 
 // takeApart queues the frames of the batch to their links.

@@ -62,7 +62,7 @@ func (s *routedSource) handle() {
 		s.link.route(&o)
 	}
 	p.sender.Flush()
-	s.drained()
+	s.handled()
 }
 
 // route queues a packet or super-frame to where the routes say.

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"github.com/weftnet/weft/dataplane/internal/shortcut"
 	"github.com/weftnet/weft/dataplane/internal/tap"
 	"github.com/weftnet/weft/dataplane/internal/underlay"
 	"github.com/weftnet/weft/encap"
@@ -10,30 +9,28 @@ import (
 
 // deviceSource is a link's device as the loop serves it.
 type deviceSource struct {
-	link  *Link
-	batch *tap.Batch
-	begun uint64 // when the batch was begun, by the clock of shortcuts; 0 without
+	link    *Link
+	batch   *tap.Batch
+	backlog backlog
+	queue   deviceQueue
 }
 
 // read takes a batch of frames from the device. It fails when the device is
 // gone.
 func (s *deviceSource) read() (busy bool, err error) {
-	if s.link.short != nil {
-		s.begun = shortcut.Now()
-	}
+	s.backlog.begin()
 	err = s.link.device.Read(s.batch)
 	busy = len(s.batch.Packets) > 0
 	if !busy {
-		s.drained()
+		s.handled()
 	}
 	return busy, err
 }
 
-// drained notes that all that was in the device's queue when the batch was
-// begun has been sent.
-func (s *deviceSource) drained() {
-	if s.link.short != nil && !s.batch.Full() {
-		s.link.short.slot.Drained(s.begun)
+// handled is called once the batch has been sent.
+func (s *deviceSource) handled() {
+	if s.link.short != nil {
+		s.backlog.handled(s.link.short.slot, len(s.batch.Packets), !s.batch.Full(), &s.queue)
 	}
 }
 
@@ -48,7 +45,7 @@ func (s *deviceSource) handle() {
 		s.link.encapsulate(&o)
 	}
 	p.sender.Flush()
-	s.drained()
+	s.handled()
 }
 
 // lost has the link removed: its device was deleted by somebody else.

@@ -175,16 +175,17 @@ func setBuffer(fd, force, plain, n int) int {
 	return got / 2
 }
 
-// Drops returns how many datagrams the kernel dropped on this socket, because
-// its buffer was full or their checksum was wrong.
-func (r *Receiver) Drops() (uint32, error) {
-	const soMeminfo, drops, fields = 55, 8, 9 // linux/sock_diag.h: SK_MEMINFO_DROPS
+// Memory returns how many bytes the kernel charges the socket for datagrams that
+// are in its queue, a moment ago at most, and how many datagrams it has dropped,
+// because there was no room or their checksum was wrong.
+func (r *Receiver) Memory() (charged, dropped uint32, err error) {
+	const soMeminfo, rmemAlloc, drops, fields = 55, 0, 8, 9 // linux/sock_diag.h: SK_MEMINFO_
 	var info [fields]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(r.fd), unix.SOL_SOCKET, soMeminfo,
 		uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 {
-		return 0, fmt.Errorf("SO_MEMINFO: %w", errno)
+		return 0, 0, fmt.Errorf("SO_MEMINFO: %w", errno)
 	}
-	return info[drops], nil
+	return info[rmemAlloc], info[drops], nil
 }

@@ -201,11 +201,24 @@ func TestReceiveBuffer(t *testing.T) {
 	}
 }
 
+// TestMemory: the kernel charges at least 512 bytes for a datagram, however small.
+func TestMemory(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		r, from := listenTest(t, ipv6), openTest(t, ipv6)
+		for n := range uint32(40) {
+			if charged, _, err := r.Memory(); err != nil || charged < 512*n || charged > 8192*n {
+				t.Fatalf("%d bytes are charged for %d datagrams, %v", charged, n, err)
+			}
+			sendTo(t, from, r.port, filled(int(n%8), 1))
+		}
+	})
+}
+
 // TestDrops: what found the buffer full is counted, and what did not is received.
 func TestDrops(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		r, from := listenTest(t, ipv6), openTest(t, ipv6)
-		if n, err := r.Drops(); n != 0 || err != nil {
+		if _, n, err := r.Memory(); n != 0 || err != nil {
 			t.Fatalf("%d drops at first, %v", n, err)
 		}
 		r.SetReceiveBuffer(20000)
@@ -216,7 +229,7 @@ func TestDrops(t *testing.T) {
 		for batch, err := r.Receive(); err == nil && len(batch) > 0; batch, err = r.Receive() {
 			got += len(batch)
 		}
-		drops, err := r.Drops()
+		_, drops, err := r.Memory()
 		if err != nil || got == 0 || got+int(drops) != 50 {
 			t.Errorf("50 were sent, %d received, %d dropped, %v", got, drops, err)
 		}

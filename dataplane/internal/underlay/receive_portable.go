@@ -130,5 +130,8 @@ func zoneIndex(zone string) int {
 // Emptied reports nothing: the system does not say.
 func (r *Receiver) Emptied() bool { return false }
 
+// Memory is not known.
+func (r *Receiver) Memory() (charged, dropped uint32, err error) { return 0, 0, errors.ErrUnsupported }
+
 // TellDestination has nothing to ask of package net.
 func (r *Receiver) TellDestination() error { return errors.ErrUnsupported }

@@ -1,0 +1,150 @@
+package dataplane
+
+import (
+	"time"
+
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
+)
+
+// backlog is what a worker tells programs of a queue that it reads: up to when all
+// that came has been read, and whether to empty it.
+//
+// In a flood a queue is never empty, so no flow would leave it (see shortcut). When
+// it overflows, programs drop what would only wait in it, until all that is there
+// has been read; then the flows leave, and it does not overflow any more.
+type backlog struct {
+	begun uint64 // when the batch was begun to be read, a time of shortcut.Now
+	read  uint64 // packets so far
+
+	mark uint64 // a time; what came before is gone once read is past; 0 if there is none
+	past uint64
+
+	emptying uint64 // since when the queue is emptied, or 0
+	rest     uint64 // when that may begin again
+}
+
+// slot is the part of shortcut.Slot by which programs are told.
+type slot interface {
+	Drained(at uint64)
+	Empty(until uint64)
+}
+
+// queue is what is in front of a worker. Packets leave it in the order in which
+// they came.
+type queue interface {
+	// holds is how many packets there may be in it now, at most.
+	holds() uint64
+	// overflowed reports whether there was no room for some since this was last
+	// called, or emptied; n packets were read meanwhile.
+	overflowed(n int) bool
+	emptied()
+}
+
+const (
+	// emptyFor ends it if the worker stands still.
+	emptyFor = 100 * time.Millisecond
+	// restFor is how many times as long as it was emptied a queue rests from that:
+	// packets that programs cannot carry may fill it again, and are not to keep
+	// the others out.
+	restFor = 4
+)
+
+// begin notes that a batch is begun to be read.
+func (b *backlog) begin() { b.begun = shortcut.Now() }
+
+// handled is told of each batch of n packets once they have been sent on, and
+// whether it was all that there was.
+func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
+	b.read += uint64(n)
+	if emptied {
+		q.emptied()
+		s.Drained(b.begun)
+		b.end(s)
+		b.mark = 0
+		return
+	}
+	over := q.overflowed(n)
+	b.passMark(s)
+	if b.mark == 0 {
+		b.mark, b.past = b.begun, b.read+q.holds()
+	}
+	if over && b.emptying == 0 && b.begun >= b.rest {
+		b.emptying = shortcut.Now()
+		s.Empty(b.emptying + uint64(emptyFor))
+	}
+}
+
+// passMark finds that all has been read that was there at the mark.
+func (b *backlog) passMark(s slot) {
+	if b.mark == 0 || b.read < b.past {
+		return
+	}
+	s.Drained(b.mark)
+	if b.mark > b.emptying+uint64(shortcut.Enqueue) { // those that wait have done so since before
+		b.end(s)
+	}
+	b.mark = 0
+}
+
+// end has packets come into the queue again.
+func (b *backlog) end(s slot) {
+	if b.emptying == 0 {
+		return
+	}
+	s.Empty(0)
+	if b.begun > b.emptying {
+		b.rest = b.begun + restFor*(b.begun-b.emptying)
+	}
+	b.emptying = 0
+}
+
+// deviceQueue is in front of a link's device. The kernel does not tell quickly what
+// it had no room for, but programs count what they leave to it: if that is more than
+// was read from it by what it holds, some was lost.
+type deviceQueue struct {
+	link *Link
+	left uint64 // packets that were left to it
+	over int64  // how many more came than were read, at least, since that was none
+}
+
+func (q *deviceQueue) holds() uint64 { return uint64(q.link.attrs.Load().queueLen) }
+
+func (q *deviceQueue) overflowed(n int) bool {
+	left := q.link.short.slot.Left()
+	q.over, q.left = max(0, q.over+int64(left-q.left)-int64(n)), left
+	if q.over <= int64(q.holds()) {
+		return false
+	}
+	q.over = 0
+	return true
+}
+
+func (q *deviceQueue) emptied() { q.left, q.over = q.link.short.slot.Left(), 0 }
+
+// socketQueue is in front of a listener.
+type socketQueue struct {
+	at      *listener
+	dropped uint32 // datagrams, for want of room
+	known   bool   // since when there were so many
+}
+
+// leastCharge is less than the kernel charges a socket for the smallest datagram
+// (struct sk_buff and struct skb_shared_info, 576 bytes on 64-bit machines).
+const leastCharge = 512
+
+func (q *socketQueue) holds() uint64 {
+	charged, _, err := q.at.Memory()
+	if err != nil {
+		return 1 << 32 // nothing is known
+	}
+	return uint64(charged) / leastCharge
+}
+
+func (q *socketQueue) overflowed(int) bool {
+	_, dropped, err := q.at.Memory()
+	more := q.known && dropped != q.dropped
+	q.dropped, q.known = dropped, err == nil
+	return more
+}
+
+func (q *socketQueue) emptied() { q.known = false }

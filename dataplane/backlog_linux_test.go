@@ -1,0 +1,155 @@
+//go:build !portable
+
+package dataplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/weftnet/weft/dataplane/internal/shortcut"
+)
+
+// flooded is a queue that knows what happens to it, and the slot of its programs.
+type flooded struct {
+	t        *testing.T
+	capacity int
+	waiting  []uint64 // when each packet came
+	lost     int      // for want of room, since that was asked
+	slack    uint64   // by which holds is more than there is
+
+	drained, empty uint64
+	emptyings      int
+}
+
+func (q *flooded) push(now uint64) {
+	if len(q.waiting) == q.capacity {
+		q.lost++
+		return
+	}
+	q.waiting = append(q.waiting, now)
+}
+
+func (q *flooded) take(n int) int {
+	n = min(n, len(q.waiting))
+	q.waiting = q.waiting[n:]
+	return n
+}
+
+func (q *flooded) holds() uint64 { return uint64(len(q.waiting)) + q.slack }
+
+func (q *flooded) overflowed(int) bool {
+	lost := q.lost
+	q.lost = 0
+	return lost > 0
+}
+
+func (q *flooded) emptied() { q.lost = 0 }
+
+// Drained checks that nothing waits that came before.
+func (q *flooded) Drained(at uint64) {
+	if len(q.waiting) > 0 && q.waiting[0] < at {
+		q.t.Fatalf("drained at %d, and what came at %d waits", at, q.waiting[0])
+	}
+	q.drained = at
+}
+
+func (q *flooded) Empty(until uint64) {
+	if q.empty = until; until != 0 {
+		q.emptyings++
+	}
+}
+
+// TestBacklog has a worker read a queue in batches, more or less slowly than packets
+// come: what it tells is true, whatever comes when.
+func TestBacklog(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		q := &flooded{t: t, capacity: 100 + r.IntN(2000), slack: r.Uint64N(500)}
+		b, most, overflow := backlog{}, 1+r.IntN(200), false
+		for range 1000 {
+			b.begin()
+			n := q.take(64)
+			if n < 64 && r.IntN(3) == 0 {
+				most = 1 + r.IntN(200)
+			}
+			for range r.IntN(most) {
+				q.push(shortcut.Now())
+			}
+			overflow = overflow || q.lost > 0
+			b.handled(q, n, n < 64, q)
+		}
+		if q.emptyings > 0 && !overflow {
+			t.Errorf("seed %d: it was emptied, and nothing was lost", seed)
+		}
+	}
+}
+
+// TestBacklogEmpties has a queue overflow for as long as it lets packets in: it is
+// emptied until all has been read that was there, and then rests.
+func TestBacklogEmpties(t *testing.T) {
+	q := &flooded{t: t, capacity: 640}
+	var b backlog
+	turn := func(come int) {
+		b.begin()
+		n := q.take(64)
+		for range come {
+			q.push(shortcut.Now())
+		}
+		b.handled(q, n, n < 64, q)
+	}
+	for range 10 {
+		turn(100)
+	}
+	if q.emptyings != 0 {
+		t.Fatal("it is emptied, and has room")
+	}
+	for q.emptyings == 0 {
+		turn(100)
+	}
+	if q.empty < b.begun+uint64(emptyFor) {
+		t.Errorf("emptied until %d, from %d", q.empty, b.begun)
+	}
+	// What programs cannot carry comes all the same.
+	began, reads := b.emptying, 0
+	for q.empty != 0 {
+		if turn(64); b.begun > began+uint64(shortcut.Enqueue) {
+			reads += 64
+		}
+		if reads > 2*(q.capacity+128) {
+			t.Fatalf("%d packets were read, and it is still emptied", reads)
+		}
+	}
+	if q.drained <= began {
+		t.Errorf("drained at %d, emptied since %d", q.drained, began)
+	}
+	ended := b.begun
+	for b.begun < ended+2*(ended-began) {
+		turn(100)
+	}
+	if q.emptyings != 1 {
+		t.Error("it is emptied again without a rest")
+	}
+	if err := untilEmptied(q, turn); err != nil {
+		t.Error(err)
+	}
+	if turn(0); q.empty == 0 {
+		t.Error("it is not emptied any more, and not empty")
+	}
+	for len(q.waiting) > 0 {
+		turn(0)
+	}
+	if turn(0); q.empty != 0 || q.drained != b.begun {
+		t.Errorf("it is empty, and told to be emptied until %d", q.empty)
+	}
+}
+
+func untilEmptied(q *flooded, turn func(int)) error {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); turn(100) {
+		if q.emptyings == 2 {
+			return nil
+		}
+	}
+	return fmt.Errorf("it is not emptied again")
+}
