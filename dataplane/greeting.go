@@ -73,7 +73,7 @@ func (g *greetings) count(from netip.Addr, now time.Duration) bool {
 
 // hears notes that something came from a peer, which is greeted if there is much.
 func (g *greetings) hears(from netip.Addr, now time.Duration) {
-	if g.heard.more(stationHash(routetable.MAC{}, from), 1, now, 0) {
+	if g.heard.more(stationHash(routetable.MAC{}, from, from), 1, now, 0) {
 		g.owe(from, false)
 	}
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"io"
+	"math/bits"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,7 @@ func (p *port) openShort(r *resolved, attrs *attributes) *short {
 		return nil // more links than anybody has
 	}
 	s := &short{table: t.table, slot: slot, home: attrs.netns, rx: rx}
+	s.flows.renews, s.stations.renews = true, true
 	if tx {
 		s.program = p.sendShort(s, attrs.index, r.cfg.carries())
 	}
@@ -150,13 +152,17 @@ func (s *short) begin() {
 	}
 }
 
-// busyTable finds flows that have many frames, by a hash of each.
-type busyTable [256]busy
+// busyTable finds flows that have many frames, by a hash of each. One is in any
+// of four places, in that of the one whose time is over first.
+type busyTable struct {
+	rows   [512][4]busy
+	renews bool // a flow that was told of is told of again with its first frame after that
+}
 
 type busy struct {
 	hash    uint32
-	frames  int
-	until   time.Duration // the frames count for so long, or what was told holds
+	frames  uint32
+	until   time.Duration // the frames count for so long, or what was told holds; 0 is nobody's place
 	version uint64        // it was told with; 0 if it was not
 }
 
@@ -166,9 +172,12 @@ const busyFrames = 16
 
 // more counts frames of a flow and reports whether a program is to be told of it
 // now.
-func (t *busyTable) more(hash uint32, frames int, now time.Duration, version uint64) bool {
-	b := &t[(hash^hash>>16)%uint32(len(t))]
+func (t *busyTable) more(hash, frames uint32, now time.Duration, version uint64) bool {
+	b := t.of(hash)
 	if b.hash != hash || now >= b.until {
+		if t.renews && b.hash == hash && b.version != 0 && now < b.until+shortcut.Lease {
+			frames = busyFrames
+		}
 		*b = busy{hash: hash, until: now + shortcut.Lease}
 	}
 	b.frames += frames
@@ -179,6 +188,21 @@ func (t *busyTable) more(hash uint32, frames int, now time.Duration, version uin
 	return true
 }
 
+// of returns the place that a flow has or may have.
+func (t *busyTable) of(hash uint32) *busy {
+	row := &t.rows[(hash^hash>>16)%uint32(len(t.rows))]
+	place := &row[0]
+	for i := range row {
+		if row[i].hash == hash && row[i].until != 0 {
+			return &row[i]
+		}
+		if row[i].until < place.until {
+			place = &row[i]
+		}
+	}
+	return place
+}
+
 // sentTo tells the program of the flow of a frame that is being sent to r alone,
 // if it is a busy one.
 func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
@@ -186,7 +210,7 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	if s == nil || s.program == nil || o.layout.L4 == 0 || o.layout.Tags > 0 || !cfg.Local.IsValid() && r.Addr.IsLinkLocalUnicast() {
 		return
 	}
-	weight := 1
+	weight := uint32(1)
 	if o.GSO.Type != encap.GSONone {
 		weight = busyFrames / 2
 	}
@@ -220,7 +244,7 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 	if s == nil || !s.rx || at.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
 		return
 	}
-	if !s.stations.more(stationHash(source, r.From), 1, p.now, s.version) {
+	if !s.stations.more(stationHash(source, r.From, r.To), 1, p.now, s.version) {
 		return
 	}
 	device, ok := s.deviceOf(l)
@@ -282,8 +306,14 @@ const tapAgain = 10 * time.Second
 // loopback is the index of the device `lo`, in every namespace.
 const loopback = 1
 
-func stationHash(source routetable.MAC, from netip.Addr) uint32 {
-	a := from.As16()
-	h := uint64(binary.LittleEndian.Uint32(source[2:])) ^ binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(a[:])
-	return uint32(h * 0x9e3779b97f4a7c15 >> 32) // Fibonacci hashing
+// stationHash tells stations apart, and the addresses here that one sends to.
+func stationHash(source routetable.MAC, from, to netip.Addr) uint32 {
+	h := uint64(binary.LittleEndian.Uint32(source[2:]))
+	for _, addr := range [...]netip.Addr{from, to} {
+		a := addr.As16()
+		h ^= binary.LittleEndian.Uint64(a[:]) ^ binary.LittleEndian.Uint64(a[8:])
+		high, low := bits.Mul64(h, 0x9e3779b97f4a7c15) // Fibonacci hashing
+		h = high ^ low
+	}
+	return uint32(h)
 }
