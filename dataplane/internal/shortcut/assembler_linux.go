@@ -168,11 +168,10 @@ func (a *assembler) slot(slots *ebpf.Map, offsetAt int16) {
 const slotMask = (maxSlots - 1) * slotWords * 8
 
 // holds waits if what is known does not hold any more, the time being in R0:
-// its lease is over, the link has changed, or the queue may have earlier frames
+// its grant is over, the link has changed, or the queue may have earlier frames
 // of the flow.
-func (a *assembler) holds(slots *ebpf.Map, queueAt int16) {
-	a.load64(asm.R4, rFlow, flowExpires)
-	a.add(asm.JGE.Reg(asm.R0, asm.R4, toWait))
+func (a *assembler) holds(slots, grants *ebpf.Map, queueAt int16) {
+	a.granted(grants.FD())
 	a.slot(slots, flowLink)
 	a.load64(asm.R3, asm.R1, wordVersion*8)
 	a.load64(asm.R4, rFlow, flowVersion)

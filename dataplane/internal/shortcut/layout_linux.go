@@ -35,7 +35,7 @@ const (
 // What is known of it, in the machine's byte order but for the headers. The
 // first three words are the same for both kinds of flow.
 const (
-	flowExpires = 0  // u64, a time of bpf_ktime_get_ns
+	flowGrant   = 0  // u64, the tag of its grant
 	flowWaited  = 8  // u64, when a frame was last left to the process
 	flowVersion = 16 // u64
 	flowLink    = 24 // u32, offset of the link's slot
@@ -132,8 +132,8 @@ func innerWord(tos, ttl uint8, fragment uint16) uint32 {
 }
 
 // value returns what is known of a flow to be sent.
-func (s *Send) value(inner uint32, now uint64) (v [sendValueLen]byte) {
-	putFlow(v[:], now, s.Version, s.Link, s.IfIndex)
+func (s *Send) value(inner uint32, now uint64, g Grant) (v [sendValueLen]byte) {
+	putFlow(v[:], now, g, s.Version, s.Link, s.IfIndex)
 	put := binary.NativeEndian.PutUint32
 	put(v[sendInner:], inner)
 	put(v[sendMTU:], uint32(s.MTU))
@@ -177,8 +177,8 @@ func (s *Send) putNextHop(b []byte) {
 	copy(b[4:], s.NextHop.AsSlice())
 }
 
-func putFlow(v []byte, now, version uint64, link *Slot, ifIndex int) {
-	binary.NativeEndian.PutUint64(v[flowExpires:], now+uint64(Lease))
+func putFlow(v []byte, now uint64, g Grant, version uint64, link *Slot, ifIndex int) {
+	binary.NativeEndian.PutUint64(v[flowGrant:], g.tag)
 	binary.NativeEndian.PutUint64(v[flowWaited:], now+uint64(settle))
 	binary.NativeEndian.PutUint64(v[flowVersion:], version)
 	binary.NativeEndian.PutUint32(v[flowLink:], uint32(link.offset()))
@@ -243,8 +243,8 @@ func (r *Receive) key() (key [receiveKeyLen]byte) {
 	return key
 }
 
-func (r *Receive) value(now uint64) (v [receiveValueLen]byte) {
-	putFlow(v[:], now, r.Version, r.Link, r.Device)
+func (r *Receive) value(now uint64, g Grant) (v [receiveValueLen]byte) {
+	putFlow(v[:], now, g, r.Version, r.Link, r.Device)
 	binary.NativeEndian.PutUint32(v[receiveQueue:], uint32(r.Queue.offset()))
 	if r.Kind != Framed {
 		binary.NativeEndian.PutUint32(v[receiveMine:], 1)

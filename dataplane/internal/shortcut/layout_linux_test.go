@@ -112,7 +112,7 @@ func TestSendValue(t *testing.T) {
 			}
 			nextHop = slices.Concat(le32(family), padded(s.NextHop))
 		}
-		v := s.value(0x1234, 1e15)
+		v := s.value(0x1234, 1e15, Grant{tag: 1e10 + 7})
 		flags := uint32(0)
 		for _, one := range []struct {
 			is   bool
@@ -122,7 +122,7 @@ func TestSendValue(t *testing.T) {
 				flags |= one.flag
 			}
 		}
-		want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(s.Version), le32(uint32(64*s.Link.index)), le32(uint32(s.IfIndex)),
+		want := slices.Concat(le64(1e10+7), le64(1e15+1e6), le64(s.Version), le32(uint32(64*s.Link.index)), le32(uint32(s.IfIndex)),
 			le32(0x1234), le32(uint32(s.MTU)))
 		if got := v[:40]; string(got) != string(want) {
 			t.Fatalf("%x, want\n%x", got, want)
@@ -190,8 +190,8 @@ func TestReceiveKey(t *testing.T) {
 		}
 	}
 	for kind, mine := range map[Kind]uint32{Framed: 0, Routed: 1, Bare: 1} {
-		v := (&Receive{Kind: kind, Link: &Slot{index: 3}, Queue: &Slot{index: 5}, Version: 9, Device: 77}).value(1e15)
-		want := slices.Concat(le64(1e15+1e9), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(mine), le64(0), le64(0), le64(0))
+		v := (&Receive{Kind: kind, Link: &Slot{index: 3}, Queue: &Slot{index: 5}, Version: 9, Device: 77}).value(1e15, Grant{tag: 1e10 + 7})
+		want := slices.Concat(le64(1e10+7), le64(1e15+1e6), le64(9), le32(3*64), le32(77), le32(5*64), le32(mine), le64(0), le64(0), le64(0))
 		if string(v[:]) != string(want) {
 			t.Errorf("value %x, want %x", v, want)
 		}

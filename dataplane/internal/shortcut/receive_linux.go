@@ -57,7 +57,7 @@ func (t *Table) receiveBy(a *assembler, run func(*assembler)) {
 	a.find(t.receives, receiveKeyAt, receiveTimeAt)
 	t.innerPacket(a)
 	a.load64(asm.R0, asm.RFP, receiveTimeAt)
-	a.holds(t.slots, receiveQueue)
+	a.holds(t.slots, t.grants, receiveQueue)
 	a.load64(asm.R3, asm.RFP, receiveECNAt)
 	a.add(asm.And.Imm(asm.R3, 1))
 	a.unless(asm.R3, 0, toWait) // ECT(1) or CE: goes into the inner header (RFC 6040 §4.2)

@@ -7,7 +7,7 @@
 // The programs decide nothing. They know the flows that were told to them, each
 // with headers ready to be sent, and leave everything else, and everything
 // unusual in those flows, to the process, which does what it always does. What
-// they were told holds for a moment (Lease) and not at all after the first
+// they were told holds for a moment (Grant) and not at all after the first
 // change of its link; then a frame has to make the whole way again, through the
 // FDB, the routes and the firewall.
 //
@@ -32,7 +32,7 @@ import (
 	"github.com/weftnet/weft/routetable"
 )
 
-// Lease is how long a program goes by what it was told.
+// Lease is how long a program goes by what it was told, unless that is renewed.
 const Lease = time.Second
 
 // settle is how long after it was told of a flow a program waits for the queue

@@ -21,14 +21,15 @@ import (
 // Table is the flows of one network namespace, and the programs that carry
 // them. Any number of goroutines may use it at once.
 type Table struct {
-	sends, receives, slots, figures *ebpf.Map
-	send                            [kinds]*ebpf.Program
-	receive                         *ebpf.Program
-	anchor                          anchor
-	joiner                          joiner
-	cutter                          cutter
-	scrubber                        scrubber
-	privates                        privates
+	sends, receives, figures *ebpf.Map
+	slots, grants            *ebpf.Map // of the process
+	send                     [kinds]*ebpf.Program
+	receive                  *ebpf.Program
+	anchor                   anchor
+	joiner                   joiner
+	cutter                   cutter
+	scrubber                 scrubber
+	privates                 privates
 
 	mu       sync.Mutex
 	closed   bool
@@ -60,6 +61,9 @@ func Open(tell func(Lack)) (*Table, error) {
 
 func (t *Table) makeMaps() (err error) {
 	if t.slots, err = slots.open(); err != nil {
+		return err
+	}
+	if t.grants, err = grants.open(); err != nil {
 		return err
 	}
 	if t.privates.slot = slots.take(); t.privates.slot == nil {
@@ -241,20 +245,22 @@ func (t *Table) isAttached(device int) bool {
 }
 
 // Send tells the program of a flow. It reports whether it is one for it.
-func (t *Table) Send(s *Send) bool {
+func (t *Table) Send(s *Send) (g Grant, ok bool) {
 	key, inner, ok := s.key()
 	if !ok {
-		return false
+		return g, false
 	}
-	value := s.value(inner, Now())
-	return t.sends.Put(&key, &value) == nil
+	g = grants.give()
+	value := s.value(inner, Now(), g)
+	return g, t.sends.Put(&key, &value) == nil
 }
 
 // Receive tells the program of a station.
-func (t *Table) Receive(r *Receive) bool {
+func (t *Table) Receive(r *Receive) (g Grant, ok bool) {
+	g = grants.give()
 	r.Link.words[wordDevice].Store(uint64(r.Device))
 	r.Link.words[wordMAC].Store(macWord(r.MAC))
-	key, value := r.key(), r.value(Now())
+	key, value := r.key(), r.value(Now(), g)
 	var before [receiveValueLen]byte
 	if t.receives.Lookup(&key, &before) == nil {
 		copy(value[receiveWhole:], before[receiveWhole:])
@@ -262,5 +268,5 @@ func (t *Table) Receive(r *Receive) bool {
 			copy(value[flowWaited:], waited)
 		}
 	}
-	return t.receives.Put(&key, &value) == nil
+	return g, t.receives.Put(&key, &value) == nil
 }

@@ -35,10 +35,10 @@ func (*Table) SendBy(int, Kind) (io.Closer, error) { return nil, errors.ErrUnsup
 func (*Table) ReceiveBy(int) error { return errors.ErrUnsupported }
 
 // Send reports that it is no flow for a program.
-func (*Table) Send(*Send) bool { return false }
+func (*Table) Send(*Send) (g Grant, ok bool) { return g, false }
 
 // Receive does so too.
-func (*Table) Receive(*Receive) bool { return false }
+func (*Table) Receive(*Receive) (g Grant, ok bool) { return g, false }
 
 // Now is a time that nothing goes by.
 func Now() uint64 { return 0 }

@@ -66,7 +66,7 @@ func (t *Table) sendProgram(kind Kind) asm.Instructions {
 	a.inner4()
 	a.here("inner")
 	a.find(t.sends, sendKeyAt, sendTimeAt)
-	a.holds(t.slots, flowLink)
+	a.holds(t.slots, t.grants, flowLink)
 	a.atHome()
 	a.load32(asm.R3, asm.RFP, sendInnerAt)
 	a.load32(asm.R4, rFlow, sendInner)

@@ -70,7 +70,7 @@ func newPath(t *testing.T) *path {
 }
 
 // tell has the program carry a flow from now on.
-func (p *path) tell(t *testing.T, f *flow) {
+func (p *path) tell(t *testing.T, f *flow) Grant {
 	t.Helper()
 	s := &Send{
 		Frame: f.frame(t, 0, nil), Device: p.device, Link: p.link, Version: p.link.Changes().Load(),
@@ -79,10 +79,12 @@ func (p *path) tell(t *testing.T, f *flow) {
 	if f.outer4 {
 		s.NextHop = lab.PairB4.Addr()
 	}
-	if !p.table.Send(s) {
+	g, ok := p.table.Send(s)
+	if !ok {
 		t.Fatalf("%+v is no flow", f)
 	}
 	p.link.Drained(Now() + uint64(settle+2*Enqueue))
+	return g
 }
 
 // sent sends frames, and returns the datagrams in which they leave.
@@ -207,12 +209,7 @@ func TestSendLeft(t *testing.T) {
 		plain := f.frame(t, 0, make([]byte, 40))
 		for name, frame := range f.left(t) {
 			p.tell(t, f)
-			check(t, lab.Eventually(waitLimit, func() error {
-				if drained := p.link.words[wordDrained].Load(); Now() <= drained {
-					return fmt.Errorf("it is not %d yet", drained)
-				}
-				return nil
-			}))
+			check(t, lab.Eventually(waitLimit, func() error { return notYet(p.link.words[wordDrained].Load()) }))
 			p.sent(t, plain)
 			seen, wire := len(p.left.Frames()), len(dissect.VXLANs(p.wire.Frames(), 4789))
 			check(t, p.a.SendFrame("tap0", frame, plain))
@@ -274,6 +271,13 @@ func TestSendDropped(t *testing.T) {
 		}
 		p.link.Empty(0)
 	}
+}
+
+func notYet(at uint64) error {
+	if Now() <= at {
+		return fmt.Errorf("it is not %d yet", at)
+	}
+	return nil
 }
 
 // came reports whether those frames and no other were left to the process.
