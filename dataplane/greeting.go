@@ -125,5 +125,5 @@ func (l *Link) takesUnfinished() bool { return l.joined.TCP }
 // unaccounted is the underlay.Account of what is no link's packet.
 type unaccounted struct{}
 
-func (unaccounted) Sent(int, int)      {}
-func (unaccounted) Dropped(int, error) {}
+func (unaccounted) Sent(int, int)                  {}
+func (unaccounted) Dropped(int, netip.Addr, error) {}

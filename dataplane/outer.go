@@ -53,9 +53,13 @@ func (l *Link) Sent(frames, bytes int) {
 	l.counters.txBytes.Add(uint64(bytes))
 }
 
-// Dropped counts frames that the kernel refused.
-func (l *Link) Dropped(frames int, why error) {
+// Dropped counts frames that the kernel refused to send to a remote. What a firewall
+// refuses no program is to carry.
+func (l *Link) Dropped(frames int, to netip.Addr, why error) {
 	l.counters.drops.dropN(sendReason(why), frames)
+	if errors.Is(why, syscall.EPERM) {
+		l.short.refuse(to, l.port.now)
+	}
 }
 
 func sendReason(why error) Reason {

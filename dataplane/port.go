@@ -34,6 +34,9 @@ type port struct {
 	reply  [encap.TooBigLen]byte // a frame of weft's own
 	now    time.Duration         // of the turn, since the process began
 	tick   routetable.Tick       // the same
+
+	telling  []*Link // with flows that programs were told of; the worker's
+	renewing bool    // those are looked at now and then; the worker's
 }
 
 // listener is the receiving socket of one family and the links behind it.
@@ -262,6 +265,7 @@ func (p *port) removeLink(l *Link) error {
 	var err error
 	p.loop.do(func() {
 		delete(from.links, l.vni)
+		p.stopRenewing(l)
 		from.bare = nil
 		if l.routed != nil {
 			l.routed.unreachable.own.close()

@@ -70,6 +70,8 @@ type short struct {
 	version  uint64 // of the slot's changes, from before the turn's first lookup
 	flows    busyTable
 	stations busyTable
+	told     []told
+	refused  map[netip.Addr]time.Duration // remotes that a firewall keeps from, and until when that counts
 }
 
 // openShort returns a link's part in shortcuts, or nil if it has none.
@@ -188,6 +190,13 @@ func (t *busyTable) more(hash, frames uint32, now time.Duration, version uint64)
 	return true
 }
 
+// renewed has what was told of a flow hold for a lease from now on.
+func (t *busyTable) renewed(hash uint32, now time.Duration) {
+	if b := t.of(hash); b.hash == hash {
+		b.until = now + shortcut.Lease
+	}
+}
+
 // of returns the place that a flow has or may have.
 func (t *busyTable) of(hash uint32) *busy {
 	row := &t.rows[(hash^hash>>16)%uint32(len(t.rows))]
@@ -223,18 +232,21 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	}
 	via := p.routes.Of(r.Addr, cfg.Local, r.IfIndex, p.now)
 	mtu := l.path.Of(r.Addr, r.IfIndex, p.now)
-	if via.Refused != "" || mtu == 0 {
+	if via.Refused != "" || mtu == 0 || p.now < s.refused[r.Addr] {
 		return
 	}
 	flow := o.flow
 	flow.Local = cfg.Local // a socket may have it, and the flow not
-	s.table.Send(&shortcut.Send{
+	grant, ok := s.table.Send(&shortcut.Send{
 		Kind: cfg.carries(), Frame: o.Frame, Device: device, Link: s.slot, Version: s.version,
 		Outer: underlay.Headers(&flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
 		NoCsum: o.flow.NoCsum,
 		// Where the kernel cuts super-frames, each datagram is to have its own.
 		Csum: cfg.Checksum.UDP || via.Uncut != "",
 	})
+	if ok {
+		l.remember(told{grant: grant, hash: o.hash, sent: &sentFlow{macAt(o.Frame, 0), r.Addr, cfg.Local, r.IfIndex, *via, mtu}})
+	}
 }
 
 // heardFrom tells the program of the station that a frame came from, if it is a
@@ -244,18 +256,24 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 	if s == nil || !s.rx || at.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
 		return
 	}
-	if !s.stations.more(stationHash(source, r.From, r.To), 1, p.now, s.version) {
+	hash := stationHash(source, r.From, r.To)
+	if !s.stations.more(hash, 1, p.now, s.version) {
 		return
 	}
 	device, ok := s.deviceOf(l)
 	if !ok {
 		return
 	}
-	s.table.Receive(&shortcut.Receive{
-		Kind: l.set.Load().cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
+	set := l.set.Load()
+	grant, ok := s.table.Receive(&shortcut.Receive{
+		Kind: set.cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
 		Device: device, MAC: l.mac(), Link: s.slot, Version: s.version, Queue: at.queue,
 	})
 	at.tap(r.Device, s.table, p)
+	if ok {
+		learning := l.routed == nil && !set.cfg.NoLearning && l.attrs.Load().up
+		l.remember(told{grant: grant, hash: hash, station: station{source, r.From, r.IfIndex, learning}})
+	}
 }
 
 // carries is what the kernel is told of the link's device.

@@ -11,11 +11,13 @@ import (
 	"github.com/weftnet/weft/internal/lab"
 )
 
-// shortcutLease is how long the kernel goes by what it was told of a flow.
+// shortcutLease is how long the kernel goes by what it was told of a flow, if that
+// is not renewed.
 const shortcutLease = time.Second
 
-// TestShortcutSendOrder sends numbered datagrams for some leases, no more at once
-// than any queue holds: each arrives, and none behind a later one of its flow.
+// TestShortcutSendOrder sends numbered datagrams for some seconds, no more at once
+// than any queue holds, while all flows are the process's again and again: each
+// arrives, and none behind a later one of its flow.
 func TestShortcutSendOrder(t *testing.T) {
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
@@ -28,6 +30,7 @@ func TestShortcutSendOrder(t *testing.T) {
 					check(t, a.Ping(innerB[i].Addr(), lab.PingOptions{}).Lost())
 				}
 				m := newMeter(t, a, b)
+				takeBack(t, u, a)
 				failed := make(chan error, n)
 				for i := range n {
 					s := newStream(t, a.Host, b.Host, innerB[i%2].Addr())
@@ -56,6 +59,7 @@ func TestShortcutReceiveOrder(t *testing.T) {
 			t.Run(fmt.Sprintf("without %q/%d flows", off, n), func(t *testing.T) {
 				a, b := connect(t, pairing{user, user}, underlay4, func(a, _ *spec) { a.Env = append(a.Env, "WEFT_OFFLOAD_OFF="+off) })
 				check(t, a.Ping(b.addr, lab.PingOptions{}).Lost())
+				takeBack(t, underlay4, a, b)
 				failed := make(chan error, n)
 				for range n {
 					s := newStream(t, a.Host, b.Host, innerB[0].Addr())
@@ -69,6 +73,47 @@ func TestShortcutReceiveOrder(t *testing.T) {
 			})
 		}
 	}
+}
+
+// takeBack has each link's flows be its process's again, every two thirds of a second until
+// the test is over: what happens to any of its entries has that effect.
+func takeBack(t *testing.T, u underlay, of ...*vtep) {
+	t.Helper()
+	stop, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stop); <-ended })
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(shortcutLease * 2 / 3)
+		defer ticker.Stop()
+		for n := 1; ; n++ {
+			for _, v := range of {
+				out, err := v.Run(v.weft.environment(), "/proc/self/exe", v.entryElsewhere(u, n)...)
+				if err != nil || out.Status != 0 {
+					t.Errorf("weft: %v, %s", err, out.Stderr)
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+}
+
+// entryElsewhere is a line that changes an entry which no packet goes by.
+func (v *vtep) entryElsewhere(u underlay, n int) []string {
+	at := fmt.Sprintf("192.0.2.%d", n%250+1)
+	if u == underlay6 {
+		at = fmt.Sprintf("2001:db8::%x", n)
+	}
+	switch v.link {
+	case "flannel0":
+		return []string{"route", "replace", "10.99.0.0/16", "dev", v.link, "via", at}
+	case "flannel.1":
+		return []string{"route", "replace", "10.99.0.0/16", "dev", v.link, "via", at, "lladdr", "02:00:00:00:99:99"}
+	}
+	return []string{"fdb", "replace", "02:00:00:00:99:99", "dev", v.link, "dst", at}
 }
 
 // numbered is a stream of datagrams of which each has its number.

@@ -57,7 +57,7 @@ func (s *Sender) sendFrom(socket *Socket) {
 	for at >= 0 {
 		m := &s.messages[at]
 		if err := socket.setOptions(m.flow.DF, m.flow.NoCsum); err != nil {
-			m.flow.Account.Dropped(m.frames, err)
+			m.flow.Account.Dropped(m.frames, m.flow.Remote.Addr(), err)
 			at = m.next
 			continue
 		}
@@ -177,7 +177,7 @@ func (s *Sender) lost(m *message, errno unix.Errno) {
 	}
 	s.partLost = true
 	if frames > 0 {
-		m.flow.Account.Dropped(frames, errno)
+		m.flow.Account.Dropped(frames, m.flow.Remote.Addr(), errno)
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *Sender) sentSingly(m *message, lost int, why unix.Errno) {
 		return
 	}
 	if lost > 0 {
-		m.flow.Account.Dropped(lost, why)
+		m.flow.Account.Dropped(lost, m.flow.Remote.Addr(), why)
 	}
 	s.partLost = false
 	m.flow.Account.Sent(m.frames-lost, m.frameBytes*(m.frames-lost)/max(1, m.frames))

@@ -93,4 +93,6 @@ func (s *Sender) sendPrepared(socket *Socket, n int) {
 
 // dropped accounts for a message that was not sent. One that goes on with a
 // super-frame has no frame of its own, and counts as one then.
-func (m *message) dropped(why error) { m.flow.Account.Dropped(max(1, m.frames), why) }
+func (m *message) dropped(why error) {
+	m.flow.Account.Dropped(max(1, m.frames), m.flow.Remote.Addr(), why)
+}

@@ -30,7 +30,7 @@ type Outer struct {
 // bytes are those that the sender was given with them.
 type Account interface {
 	Sent(frames, bytes int)
-	Dropped(frames int, why error)
+	Dropped(frames int, to netip.Addr, why error)
 }
 
 // Flow is what datagrams are sent with.

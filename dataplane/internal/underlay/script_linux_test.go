@@ -177,7 +177,7 @@ func (l *ledger) Sent(frames, bytes int) {
 	l.bytes += bytes
 }
 
-func (l *ledger) Dropped(frames int, why error) {
+func (l *ledger) Dropped(frames int, _ netip.Addr, why error) {
 	l.dropped += frames
 	l.why = append(l.why, why)
 }
