@@ -60,6 +60,7 @@ type Response struct {
 	Usage   bool   `json:"usage,omitempty"`   // the request itself was wrong: exit status 2
 	Closing bool   `json:"closing,omitempty"` // the daemon is on its way out: ask its successor
 	Ending  bool   `json:"ending,omitempty"`  // refused, and the daemon ends for want of a link
+	Lasting bool   `json:"lasting,omitempty"` // the daemon outlives its links: somebody runs it, and may start it again when it ends
 	Links   []Link `json:"links,omitempty"`   // OpAdd and OpSet: that one; OpList and OpStats: all
 
 	More   bool                 `json:"more,omitempty"`   // further responses to the same request follow

@@ -112,7 +112,9 @@ func TestEndsAfterItsLastLink(t *testing.T) {
 func TestInTheForegroundOutlivesItsLastLink(t *testing.T) {
 	r := run(t, true)
 	r.must(addRequest("a"))
-	r.must(control.Request{Op: control.OpDel, Name: "a"})
+	if resp := r.must(control.Request{Op: control.OpDel, Name: "a"}); !resp.Lasting {
+		t.Errorf("it does not say that it outlives its links: %+v", resp)
+	}
 	r.must(addRequest("b"))
 	r.links.vanish("b")
 	r.mustLive()
@@ -134,7 +136,7 @@ func TestEndsWhenItsLastDeviceIsDeleted(t *testing.T) {
 func TestRefusalTellsWhetherTheDaemonEnds(t *testing.T) {
 	s := newStandIn(t)
 	d := newDaemon(zap.NewNop(), links[*standInLink](refusing{s}), false)
-	if resp := d.handle(addRequest("a")); resp.OK || !resp.Ending {
+	if resp := d.handle(addRequest("a")); resp.OK || !resp.Ending || resp.Lasting {
 		t.Errorf("without a link: %+v, want a refusal that ends", resp)
 	}
 	if resp := d.handle(addRequest("a")); resp.OK || !resp.Closing {

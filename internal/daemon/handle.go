@@ -13,6 +13,12 @@ import (
 var errClosing = errors.New("the daemon is on its way out; try again")
 
 func (d *daemon[L]) handle(req control.Request) control.Response {
+	resp := d.respond(req)
+	resp.Lasting = d.lasting
+	return resp
+}
+
+func (d *daemon[L]) respond(req control.Request) control.Response {
 	switch req.Op {
 	case control.OpAdd:
 		return d.add(req)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -329,9 +328,6 @@ func TestCleanup(t *testing.T) {
 	})
 }
 
-// waitForDaemon is more than a daemon takes to start on a machine that is busy.
-const waitForDaemon = 10 * time.Second
-
 // TestDaemonRestarted: a daemon of systemd's that is restarted finds its place
 // free, and gets the link back.
 func TestDaemonRestarted(t *testing.T) {
@@ -351,7 +347,6 @@ func TestDaemonRestarted(t *testing.T) {
 				return p
 			}
 			first := serve()
-			hosts[0].comeback = waitForDaemon
 			a := hosts[0].agent(w.config, w.datapath, subnet(w.config, "21"))
 			b := hosts[1].agent(w.config, w.datapath, subnet(w.config, "22"))
 			acquaint(t, a, b)

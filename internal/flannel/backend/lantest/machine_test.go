@@ -46,8 +46,6 @@ type machine struct {
 	weft vtep.Weft
 	dir  control.RunDir
 	node backend.Node
-
-	comeback time.Duration // see userlink.Daemon
 }
 
 // lan is hosts 10.4.7.21, .22 and so on, on one wire, as in seed 002.
@@ -175,7 +173,6 @@ func (m *machine) daemon() *userlink.Daemon {
 		Start: func(ctx context.Context, cfg dataplane.LinkConfig) (control.Response, error) {
 			return daemon.Add(ctx, m.dir, cfg)
 		},
-		Comeback: m.comeback,
 	}
 }
 

@@ -4,11 +4,11 @@
 package userlink
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/weftnet/weft/dataplane"
@@ -18,9 +18,11 @@ import (
 // patience is how long the daemon may take for one request.
 const patience = 30 * time.Second
 
-// How long a daemon that has ended may take to come back by itself, as one that
-// systemd restarts does, and how often it is looked for.
+// How long a daemon that has ended is waited for, and how often it is looked for. One
+// that somebody runs in the foreground, as systemd does, is mostly started again;
+// one in the background only if somebody adds a link just then.
 const (
+	restart      = 5 * time.Second
 	comeback     = 500 * time.Millisecond
 	pollInterval = 10 * time.Millisecond
 )
@@ -34,20 +36,25 @@ type Daemon struct {
 	// does.
 	Start func(context.Context, dataplane.LinkConfig) (control.Response, error)
 
-	Comeback time.Duration // how long Await waits; 0 = half a second
+	lasting atomic.Bool // the one that answered last is run by somebody
 }
 
 // Add creates a link.
 func (d *Daemon) Add(ctx context.Context, cfg dataplane.LinkConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return outcome(d.Start(ctx, cfg))
+	resp, err := d.Start(ctx, cfg)
+	return d.outcome(resp, err)
 }
 
 // Await waits a moment for a daemon that is being restarted. Who starts one in
 // its place would keep it from its place.
 func (d *Daemon) Await(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Comeback, comeback))
+	patience := comeback
+	if d.lasting.Load() {
+		patience = restart
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -122,7 +129,7 @@ func (d *Daemon) call(ctx context.Context, req control.Request) (control.Respons
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	resp, err := conn.Call(ctx, req)
-	return resp, outcome(resp, err)
+	return resp, d.outcome(resp, err)
 }
 
 func (d *Daemon) dial(ctx context.Context) (*control.Conn, error) {
@@ -133,6 +140,14 @@ func (d *Daemon) dial(ctx context.Context) (*control.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return control.Dial(ctx, d.Dir.Socket(netns))
+}
+
+// outcome notes who answered, if anybody did.
+func (d *Daemon) outcome(resp control.Response, err error) error {
+	if err == nil {
+		d.lasting.Store(resp.Lasting)
+	}
+	return outcome(resp, err)
 }
 
 // outcome turns what the daemon refused into an error.
