@@ -47,6 +47,7 @@ type stage struct {
 	cfg  *netconf.Config
 	logs *observer.ObservedLogs
 	*extension
+	heard int // bytes of what the scripts wrote
 }
 
 // scripts write their name, standard input and variables to the file said, and
@@ -96,17 +97,20 @@ func (s *stage) another() {
 	s.extension = New(s.node, s.cfg, zap.New(core)).(*extension)
 }
 
-// said returns the lines that the scripts wrote since the last call.
-func (s *stage) said() []string {
+// said returns the lines that the scripts wrote since the last call. One that is
+// being written is for the next.
+func (s *stage) said() (lines []string) {
 	s.Helper()
-	path := filepath.Join(s.dir, "said")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	text, err := os.ReadFile(filepath.Join(s.dir, "said"))
+	if !errors.Is(err, os.ErrNotExist) {
+		check(s.T, err)
 	}
-	check(s.T, err)
-	check(s.T, os.Remove(path))
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	for line := range strings.Lines(string(text[min(s.heard, len(text)):])) {
+		if whole, ended := strings.CutSuffix(line, "\n"); ended {
+			lines, s.heard = append(lines, whole), s.heard+len(line)
+		}
+	}
+	return lines
 }
 
 func (s *stage) want(lines ...string) {
