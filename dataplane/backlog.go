@@ -98,7 +98,9 @@ func (b *backlog) end(s slot) {
 	b.emptying = 0
 }
 
-// deviceQueue is in front of a link's device. The kernel does not tell quickly what
+// deviceQueue is in front of a link's device: the ring of a TUN device, which holds
+// txqueuelen packets. Nothing waits in front of that, since Linux, up to 6.18, drops
+// what finds it full and never stops the device's queue. The kernel does not tell quickly what
 // it had no room for, but programs count what they leave to it: if that is more than
 // was read from it by what it holds, some was lost.
 type deviceQueue struct {

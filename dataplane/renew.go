@@ -45,7 +45,7 @@ const (
 	// renewEvery is how often grants are looked at: thrice until one is over.
 	renewEvery = shortcut.Lease / 4
 	// renewFor is how long they are renewed, and half as long again for some, so that
-	// those of many flows do not end at once.
+	// those of many flows do not end at once. They then hold for a Lease at most.
 	renewFor = 4 * shortcut.Lease
 	// maxTold is how many flows of a link are renewed.
 	maxTold = 2048
