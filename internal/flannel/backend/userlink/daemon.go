@@ -50,11 +50,11 @@ func (d *Daemon) Add(ctx context.Context, cfg dataplane.LinkConfig) error {
 // Await waits a moment for a daemon that is being restarted. Who starts one in
 // its place would keep it from its place.
 func (d *Daemon) Await(ctx context.Context) {
-	patience := comeback
+	wait := comeback
 	if d.lasting.Load() {
-		patience = restart
+		wait = restart
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
