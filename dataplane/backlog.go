@@ -32,7 +32,8 @@ type slot interface {
 // queue is what is in front of a worker. Packets leave it in the order in which
 // they came.
 type queue interface {
-	// holds is how many packets there may be in it now, at most.
+	// holds is how many packets there may be in it, at most, since overflowed was
+	// called.
 	holds() uint64
 	// overflowed reports whether there was no room for some since this was last
 	// called, or emptied; n packets were read meanwhile.
@@ -100,9 +101,9 @@ func (b *backlog) end(s slot) {
 
 // deviceQueue is in front of a link's device: the ring of a TUN device, which holds
 // txqueuelen packets. Nothing waits in front of that, since Linux, up to 6.18, drops
-// what finds it full and never stops the device's queue. The kernel does not tell quickly what
-// it had no room for, but programs count what they leave to it: if that is more than
-// was read from it by what it holds, some was lost.
+// what finds it full and never stops the device's queue. The kernel does not tell
+// quickly what it had no room for, but programs count what they leave to it: if that
+// is more than was read from it by what it holds, some was lost.
 type deviceQueue struct {
 	link *Link
 	left uint64 // packets that were left to it
@@ -126,8 +127,9 @@ func (q *deviceQueue) emptied() { q.left, q.over = q.link.short.slot.Left(), 0 }
 // socketQueue is in front of a listener.
 type socketQueue struct {
 	at      *listener
+	charged uint32 // bytes, for what is in it
 	dropped uint32 // datagrams, for want of room
-	known   bool   // since when there were so many
+	known   bool   // since it was last empty
 }
 
 // leastCharge is less than the kernel charges a socket for the smallest datagram
@@ -135,17 +137,16 @@ type socketQueue struct {
 const leastCharge = 512
 
 func (q *socketQueue) holds() uint64 {
-	charged, _, err := q.at.Memory()
-	if err != nil {
-		return 1 << 32 // nothing is known
+	if !q.known {
+		return 1 << 32
 	}
-	return uint64(charged) / leastCharge
+	return uint64(q.charged) / leastCharge
 }
 
 func (q *socketQueue) overflowed(int) bool {
-	_, dropped, err := q.at.Memory()
+	charged, dropped, err := q.at.Memory()
 	more := q.known && dropped != q.dropped
-	q.dropped, q.known = dropped, err == nil
+	q.charged, q.dropped, q.known = charged, dropped, err == nil
 	return more
 }
 

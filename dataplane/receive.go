@@ -23,7 +23,9 @@ type socketSource struct {
 // read takes a batch of datagrams from the socket. Errors of a socket that is
 // not connected are about datagrams sent before, and never last.
 func (s *socketSource) read() (busy bool, err error) {
-	s.backlog.begin()
+	if s.from.queue != nil {
+		s.backlog.begin()
+	}
 	s.datagrams, _ = s.from.Receive()
 	busy = len(s.datagrams) > 0
 	if !busy {

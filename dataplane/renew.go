@@ -97,15 +97,8 @@ func (p *port) renew() (more bool) {
 func (l *Link) renew() (more bool) {
 	s := l.short
 	s.begin()
-	kept := s.told[:0]
-	for i := range s.told {
-		if f := &s.told[i]; l.renewOne(f) {
-			kept = append(kept, *f)
-		}
-	}
-	clear(s.told[len(kept):])
-	s.told = kept
-	return len(kept) > 0
+	s.told = slices.DeleteFunc(s.told, func(f told) bool { return !l.renewOne(&f) })
+	return len(s.told) > 0
 }
 
 // renewOne reports whether a grant is to be looked at again.

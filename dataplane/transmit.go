@@ -18,7 +18,9 @@ type deviceSource struct {
 // read takes a batch of frames from the device. It fails when the device is
 // gone.
 func (s *deviceSource) read() (busy bool, err error) {
-	s.backlog.begin()
+	if s.link.short != nil {
+		s.backlog.begin()
+	}
 	err = s.link.device.Read(s.batch)
 	busy = len(s.batch.Packets) > 0
 	if !busy {
