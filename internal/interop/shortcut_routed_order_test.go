@@ -20,7 +20,9 @@ func TestShortcutRoutedOrder(t *testing.T) {
 				check(t, a.Ping(nodesB[i].Addr(), lab.PingOptions{}).Lost())
 			}
 			m := newMeter(t, a, b)
-			takeBack(t, underlays[1-i], a, b)
+			if kind == "l3" { // those of bare packets are every second
+				takeBack(t, underlays[1-i], a, b)
+			}
 			failed := make(chan error, 2*flows)
 			for i := range flows {
 				there, back := newStream(t, a.Host, b.Host, nodesB[i%2].Addr()), newStream(t, b.Host, a.Host, nodesA[i%2].Addr())
@@ -34,7 +36,7 @@ func TestShortcutRoutedOrder(t *testing.T) {
 				}
 			}
 			m.checkDrops(t)
-			check(t, m.pastProcess(3))
+			check(t, m.pastProcess(2))
 		})
 	}
 }
