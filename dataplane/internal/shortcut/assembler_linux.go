@@ -217,6 +217,16 @@ func (a *assembler) drops(label string) {
 	a.add(asm.Mov.Imm(asm.R0, drop), asm.Return())
 }
 
+// loses ends the program without the packet, from a label on, and the sender is not
+// told: neither is it when a TUN device's queue is full. To be refused with ENOBUFS,
+// as after drops, is the end of many a program that sends. A redirection to no
+// device is the way to that (skb_do_redirect frees the packet, sch_handle_egress
+// says NET_XMIT_SUCCESS), since tcx programs have no TC_ACT_STOLEN.
+func (a *assembler) loses(label string) {
+	a.here(label)
+	a.add(asm.Mov.Imm(asm.R1, 0), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
+}
+
 // slotShift turns a slot's offset into its index.
 const slotShift = 6
 
@@ -257,7 +267,7 @@ func (a *assembler) dropWaiting(at *leaving) {
 	a.load32(asm.R1, rSkb, skbGSOSize)
 	a.unless(asm.R1, 0, toWait)
 	a.countOne(at.figures, at.dropped, at.key, "waiting")
-	a.drops("waiting")
+	a.loses("waiting")
 }
 
 // room makes room behind the Ethernet header, or takes some away: as many bytes as
