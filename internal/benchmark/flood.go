@@ -4,7 +4,6 @@ package benchmark
 
 import (
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // flood is datagrams of one size on their way from one socket to another, a
-// thread at each.
+// thread at each, on different cores: those of two hosts never share one.
 type flood struct {
 	sockets  pairOfSockets
 	outgoing *batch
@@ -73,33 +72,21 @@ func (f *flood) run(rate float64, d time.Duration) (flooded, error) {
 	var total atomic.Int64 // sent; -1 until that is known
 	total.Store(-1)
 	var out flooded
-	var errs [2]error
-	done := make(chan struct{})
 	start := time.Now()
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		out.received, out.receiving, errs[0] = f.receive(start, &total)
-	}()
-	out.sent, out.sending, errs[1] = f.sendApart(start, rate, d)
-	total.Store(int64(out.sent))
-	<-done
-	out.busy, err = m.read()
-	return out, errors.Join(errs[0], errs[1], err)
-}
-
-// sendApart sends on a thread of its own, which naps more exactly than others.
-func (f *flood) sendApart(start time.Time, rate float64, d time.Duration) (sent int, took time.Duration, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good, see above
+	received := onCore(last, func() (err error) {
+		out.received, out.receiving, err = f.receive(start, &total)
+		return err
+	})
+	failed := <-onCore(first, func() (err error) {
 		// Of the 50 µs by which the kernel may prolong a nap; 1 ns is the least.
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-		sent, took, err = f.send(start, rate, d)
-	}()
-	<-done
-	return sent, took, err
+		out.sent, out.sending, err = f.send(start, rate, d)
+		return err
+	})
+	total.Store(int64(out.sent))
+	failed = errors.Join(failed, <-received)
+	out.busy, err = m.read()
+	return out, errors.Join(failed, err)
 }
 
 func (f *flood) send(start time.Time, rate float64, d time.Duration) (sent int, took time.Duration, err error) {
