@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	clientv2 "go.etcd.io/etcd/client/v2"
+
 	"github.com/weftnet/weft/internal/flannel/store"
 )
 
@@ -65,6 +67,32 @@ func TestKeys(t *testing.T) {
 			t.Error("deleted:", snap, err)
 		}
 	})
+}
+
+// TestDeletedForFlannel has a watcher that knows what flannel's of etcd v2 knows:
+// nothing but the value, or one of two words for its end.
+func TestDeletedForFlannel(t *testing.T) {
+	server, prefix := shared.Prefix(t)
+	ctx, s := within(t), opened(t, versions["v2"], store.Options{Endpoints: []string{server.Endpoint}})
+	client, err := clientv2.New(clientv2.Config{Endpoints: []string{server.Endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ttl := range []time.Duration{0, time.Hour} {
+		key := fmt.Sprintf("%s/%v", prefix, ttl)
+		made, err := s.Create(ctx, key, []byte("x"), ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := clientv2.NewKeysAPI(client).Watcher(key, &clientv2.WatcherOptions{AfterIndex: uint64(made.Revision)})
+		if err := s.Delete(ctx, key, made.Revision); err != nil {
+			t.Fatal(err)
+		}
+		event, err := w.Next(ctx)
+		if err != nil || event.Action != "delete" {
+			t.Errorf("with a TTL of %v watchers get %+v %v", ttl, event, err)
+		}
+	}
 }
 
 func TestReplaceMakesPermanent(t *testing.T) {

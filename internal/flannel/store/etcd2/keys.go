@@ -79,8 +79,24 @@ func seconds(ttl time.Duration) time.Duration {
 	return (ttl + time.Second - 1).Truncate(time.Second)
 }
 
-// Delete implements store.Store.
+// Delete implements store.Store. Flannel to 0.17 knows deletions as "delete" and
+// "expire" alone (subnet/etcdv2/registry.go, parseSubnetWatchResponse); at what comes
+// of one with a condition, "compareAndDelete", it looks again and again, and follows
+// no lease meanwhile. So the condition is checked by a refresh, of which watchers are
+// not told, and what is left of the key's time is a few seconds, should nothing come
+// after that.
 func (s *Store) Delete(ctx context.Context, key string, revision int64) error {
-	_, err := s.keys.Delete(ctx, absolute(key), &clientv2.DeleteOptions{PrevIndex: uint64(revision)})
+	_, err := s.keys.Set(ctx, absolute(key), "", &clientv2.SetOptions{
+		PrevIndex: uint64(revision), PrevExist: clientv2.PrevExist, Refresh: true, TTL: deleteWithin,
+	})
+	if err != nil {
+		return s.explain(ctx, err)
+	}
+	_, err = s.keys.Delete(ctx, absolute(key), nil)
+	if _, gone := missing(err); gone {
+		return nil
+	}
 	return s.explain(ctx, err)
 }
+
+const deleteWithin = 5 * time.Second
