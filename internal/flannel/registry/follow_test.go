@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,26 @@ func TestFollowRevoked(t *testing.T) {
 		create(t, r, "10.3.5.0/24", "1.2.3.4")
 		f.hears(t, "-10.3.4.0-24 1.2.3.4", "+10.3.5.0-24 1.2.3.4")
 	})
+}
+
+// A lease that has gone is out of the way of one with its subnet before that comes,
+// also when both changes were missed: what goes by subnets would end with none.
+func TestResetInOrder(t *testing.T) {
+	at := func(name, node string) lease.Lease {
+		l := lease.Lease{Name: name, Revision: 1}
+		l.IPv4, l.PublicIP = netip.MustParsePrefix("10.3.1.0/24"), netip.MustParseAddr(node)
+		return l
+	}
+	old, other := at("10.3.1.0-24", "1.2.3.1"), at("10.3.1.0-24&fc00::-64", "1.2.3.2")
+	for _, moment := range []time.Duration{0, time.Hour} {
+		followed := table{leases: map[string]lease.Lease{}, missing: map[string]time.Time{}, moment: moment, grace: moment}
+		followed.reset(Snapshot{Revision: 1, Leases: []lease.Lease{old}})
+		other.Revision = 2
+		events := followed.reset(Snapshot{Revision: 2, Leases: []lease.Lease{other}})
+		if len(events) != 2 || events[0].Kind != Removed || events[0].Lease.Name != old.Name || events[1].Kind != Added {
+			t.Errorf("kept for %v: %+v", moment, events)
+		}
+	}
 }
 
 // What others write wrongly is left out and takes nothing else with it.

@@ -113,12 +113,14 @@ func (t *table) reset(snap Snapshot) (events []Event) {
 	}
 	for _, l := range snap.Leases {
 		present[l.Name] = struct{}{}
-		events = t.set(events, l)
 	}
-	for name := range t.leases {
+	for name := range t.leases { // first, so that what is in the way of a lease goes before that comes
 		if _, ok := present[name]; !ok {
 			t.miss(name, while)
 		}
+	}
+	for _, l := range snap.Leases {
+		events = t.set(events, l)
 	}
 	t.at = snap.Revision
 	return events

@@ -176,10 +176,9 @@ func (m *machine) daemon() *userlink.Daemon {
 	}
 }
 
-// ping pings another machine's address a few times.
-// ping has pings answered, once neighbours know each other: what they ask for that
-// may be lost on a machine with much else to do, and is asked for again after as long
-// as a ping waits.
+// ping pings another machine's address a few times, once neighbours know each other:
+// what they ask may be lost on a machine with much else to do, and is asked again
+// after as long as a ping waits.
 func (m *machine) ping(to netip.Addr) {
 	m.t.Helper()
 	soon(m.t, func() error { return m.Ping(to, lab.PingOptions{}).Lost() })
