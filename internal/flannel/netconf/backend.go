@@ -1,5 +1,10 @@
 package netconf
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Backend is how the packets of a network travel: *UDP, *VXLAN, *HostGW,
 // *Alloc or *Extension.
 type Backend interface {
@@ -18,6 +23,24 @@ type VXLAN struct {
 	Learning      bool
 	DirectRouting bool // route to peers on the same wire without encapsulation
 	MTU           int  // of the underlay, from which the overhead is yet to go; 0 is that of the interface
+}
+
+// fits refuses what no device can be made with: its name has the VNI in it, and its
+// MTU is what VXLAN leaves of the underlay's.
+func (b *VXLAN) fits(ipv6 bool) error {
+	const nameMax = 15                 // bytes (IFNAMSIZ, with a zero at the end)
+	prefix, least := "flannel.", 68+50 // RFC 791 §3.2; the overhead over IPv4
+	if ipv6 {
+		prefix, least = "flannel-v6.", 1280+70 // RFC 8200 §5
+	}
+	if name := fmt.Sprint(prefix, b.VNI); len(name) > nameMax {
+		return fmt.Errorf("VNI %d: the device %s would have a longer name than Linux allows, which is %d bytes; %s is the largest that fits",
+			b.VNI, name, nameMax, strings.Repeat("9", nameMax-len(prefix)))
+	}
+	if b.MTU != 0 && b.MTU < least {
+		return fmt.Errorf("MTU %d is that of the underlay, of which VXLAN leaves too little for IP: %d is the least", b.MTU, least)
+	}
+	return nil
 }
 
 // HostGW routes packets to the nodes, which are all on one wire.

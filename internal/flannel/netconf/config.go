@@ -78,6 +78,11 @@ func (c *Config) setBackend(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("Backend: %w", err)
 	}
+	if b, ok := backend.(*VXLAN); ok {
+		if err := b.fits(c.IPv6.Network.IsValid()); err != nil {
+			return fmt.Errorf("Backend: %s: %w", TypeVXLAN, err)
+		}
+	}
 	c.Backend = backend
 	for _, u := range unexpected {
 		c.Unexpected = append(c.Unexpected, "Backend: "+u)
