@@ -57,17 +57,36 @@ func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
 	if _, err := dir.Create(); err != nil {
 		return nil, err
 	}
+	m := &memory{others: others}
+	for m.file == nil {
+		if err := m.open(path); err != nil {
+			return nil, err
+		}
+	}
+	m.load()
+	return m, nil
+}
+
+// open opens and locks the file. It leaves none open that another process, which
+// has taken back what it made, deleted meanwhile.
+func (m *memory) open(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("remember what is made: %w", err)
+		return fmt.Errorf("remember what is made: %w", err)
 	}
-	m := &memory{file: file, others: others}
-	m.load()
+	m.file = file
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		m.load()
 		file.Close()
-		return nil, fmt.Errorf("%w, process %d: end it first, or give this one another --subnet-file", errRuns, m.PID)
+		return fmt.Errorf("%w, process %d: end it first, or give this one another --subnet-file", errRuns, m.PID)
 	}
-	return m, nil
+	there, err := os.Stat(path)
+	opened, errOpened := file.Stat()
+	if err != nil || errOpened != nil || !os.SameFile(there, opened) {
+		file.Close()
+		m.file = nil
+	}
+	return nil
 }
 
 // memoryPath returns the path of the file, and the pattern that it and those of
@@ -87,11 +106,11 @@ func memoryPath(dir control.RunDir, subnetFile string) (path, pattern string, er
 	return filepath.Join(string(dir), fmt.Sprintf("%s%08x.json", file, h.Sum32())), filepath.Join(string(dir), file+"*.json"), nil
 }
 
-// load leaves the memory empty if the file is damaged, as one whose writer was
-// killed may be.
+// load leaves the memory empty if the file is damaged. Behind what was written last
+// there may be the end of something longer, if the writer was killed before it cut
+// that off.
 func (m *memory) load() {
-	text, err := io.ReadAll(m.file)
-	if err != nil || json.Unmarshal(text, &m.held) != nil {
+	if json.NewDecoder(m.file).Decode(&m.held) != nil {
 		m.held = held{}
 	}
 }
