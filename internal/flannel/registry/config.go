@@ -30,6 +30,9 @@ func (r *Registry) FollowConfig(ctx context.Context, take func(*netconf.Config, 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, errLookAgain) {
+			continue
+		}
 		if !errors.Is(err, store.ErrGone) {
 			w.lost(err)
 		}
@@ -75,12 +78,16 @@ func (w *configFollowing) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	within, stop := ctx, func() {}
 	if len(read.Pairs) == 0 {
-		w.missing(ctx)
+		if w.missing(ctx); r.other != nil && w.said == nowhere {
+			within, stop = context.WithTimeout(ctx, r.other.again)
+		}
 	} else {
 		w.found(read.Pairs[0].Value)
 	}
-	return r.store.Watch(ctx, r.config, read.Revision, func(changes []store.Change, _ int64) {
+	defer stop()
+	err = r.store.Watch(within, r.config, read.Revision, func(changes []store.Change, _ int64) {
 		w.backoff.Reset()
 		for _, c := range changes {
 			if c.Deleted {
@@ -90,7 +97,15 @@ func (w *configFollowing) step(ctx context.Context) error {
 			}
 		}
 	})
+	if within.Err() != nil {
+		return errLookAgain
+	}
+	return err
 }
+
+// errLookAgain says that a config may have been written where changes are not heard
+// of, while none was here.
+var errLookAgain = errors.New("time to look again")
 
 func (w *configFollowing) found(text []byte) {
 	cfg, err := netconf.Parse(text)
@@ -106,6 +121,8 @@ func (w *configFollowing) found(text []byte) {
 }
 
 const (
+	nowhere       = "nothing"
+	elsewhere     = "the other API" // where the config is
 	ofStore       = "the store"
 	ofCertificate = "a certificate" // of the store's or for it; what else the store says is no news then
 )
@@ -120,7 +137,8 @@ func (w *configFollowing) lost(err error) {
 }
 
 func (w *configFollowing) missing(ctx context.Context) {
-	w.trouble("nothing", &ConfigError{w.registry.noConfig(ctx)})
+	kind, err := w.registry.noConfig(ctx)
+	w.trouble(kind, &ConfigError{err})
 }
 
 // trouble tells of err unless the last that was told is of the same kind: what
@@ -133,11 +151,11 @@ func (w *configFollowing) trouble(kind string, err error) {
 }
 
 // noConfig says where the config was looked for, and where it is instead.
-func (r *Registry) noConfig(ctx context.Context) error {
-	err := fmt.Errorf("there is no config at %s", r.config)
+func (r *Registry) noConfig(ctx context.Context) (kind string, err error) {
+	err = fmt.Errorf("there is no config at %s", r.config)
 	if r.other != nil && r.other.has(ctx, r.config) {
-		return fmt.Errorf("%w in the %s API of etcd, but there is one in the %s API, which %s reads",
+		return elsewhere, fmt.Errorf("%w in the %s API of etcd, but there is one in the %s API, which %s reads",
 			err, r.other.mine, r.other.name, r.other.flag)
 	}
-	return fmt.Errorf("%w; write one there, such as {\"Network\":\"10.42.0.0/16\"}, or name another place with --etcd-prefix", err)
+	return nowhere, fmt.Errorf("%w; write one there, such as {\"Network\":\"10.42.0.0/16\"}, or name another place with --etcd-prefix", err)
 }

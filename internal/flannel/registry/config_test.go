@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,21 @@ func TestConfigUnderOtherAPI(t *testing.T) {
 			3: "in the v3 API of etcd, but there is one in the v2 API, which --etcd-api=2 reads",
 			2: "in the v2 API of etcd, but there is one in the v3 API, which --etcd-api=3 reads",
 		}[mine])
+	}
+}
+
+// A config may also be written there while an agent waits for it, and here then.
+func TestConfigComesUnderOtherAPI(t *testing.T) {
+	for mine, other := range map[int]int{2: 3, 3: 2} {
+		server, prefix := shared.Prefix(t)
+		r := opened(t, server.Endpoint, prefix, mine)
+		r.other.again = 100 * time.Millisecond
+		next := followConfig(t, r)
+		next(t).says(t, "there is no config at "+prefix+"/config; write one there")
+		put(t, opened(t, server.Endpoint, prefix, other), prefix+"/config", "{}")
+		next(t).says(t, fmt.Sprintf("but there is one in the v%d API", other))
+		put(t, r, r.config, `{"Network":"10.0.0.0/16"}`)
+		next(t).is(t, "udp")
 	}
 }
 

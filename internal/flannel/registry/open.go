@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/weftnet/weft/internal/flannel/store"
 	"github.com/weftnet/weft/internal/flannel/store/etcd2"
@@ -49,7 +50,11 @@ func OpenStore(api int, o store.Options) (store.Store, error) {
 type otherAPI struct {
 	mine, name, flag string
 	open             func() (store.Store, error)
+	again            time.Duration // after which it is asked again while there is no config
 }
+
+// otherLimit is how long it is waited for: a server need not have it.
+const otherLimit = 5 * time.Second
 
 func newOtherAPI(o Options) *otherAPI {
 	other := 5 - o.API
@@ -58,6 +63,8 @@ func newOtherAPI(o Options) *otherAPI {
 		name: fmt.Sprintf("v%d", other),
 		flag: fmt.Sprintf("--etcd-api=%d", other),
 		open: func() (store.Store, error) { return OpenStore(other, o.Options) },
+
+		again: 10 * time.Second,
 	}
 }
 
@@ -67,6 +74,8 @@ func (a *otherAPI) has(ctx context.Context, key string) bool {
 		return false
 	}
 	defer s.Close()
+	ctx, stop := context.WithTimeout(ctx, otherLimit)
+	defer stop()
 	read, err := s.Read(ctx, key)
 	return err == nil && len(read.Pairs) == 1
 }
