@@ -14,6 +14,7 @@ import (
 // has been read; then the flows leave, and it does not overflow any more.
 type backlog struct {
 	begun uint64 // when the batch was begun to be read, a time of shortcut.Now
+	stood bool   // the worker stood still before that, or had nothing to do
 	read  uint64 // packets so far
 
 	mark uint64 // a time; what came before is gone once read is past; 0 if there is none
@@ -36,8 +37,9 @@ type queue interface {
 	// called.
 	holds() uint64
 	// overflowed reports whether there was no room for some since this was last
-	// called, or emptied; n packets were read meanwhile.
-	overflowed(n int) bool
+	// called, or emptied; n packets were read meanwhile. What came while the worker
+	// stood still does not count.
+	overflowed(n int, stood bool) bool
 	emptied()
 }
 
@@ -48,10 +50,17 @@ const (
 	// packets that programs cannot carry may fill it again, and are not to keep
 	// the others out.
 	restFor = 4
+	// standStill is longer than other threads keep a worker from its core, unless
+	// there are many. Any queue overflows meanwhile, and has no need to be emptied:
+	// the worker may be fast enough.
+	standStill = 20 * time.Millisecond
 )
 
 // begin notes that a batch is begun to be read.
-func (b *backlog) begin() { b.begun = shortcut.Now() }
+func (b *backlog) begin() {
+	now := shortcut.Now()
+	b.begun, b.stood = now, now-b.begun > uint64(standStill)
+}
 
 // handled is told of each batch of n packets once they have been sent on, and
 // whether it was all that there was.
@@ -64,7 +73,7 @@ func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
 		b.mark = 0
 		return
 	}
-	over := q.overflowed(n)
+	over := q.overflowed(n, b.stood)
 	b.passMark(s)
 	if b.mark == 0 {
 		b.mark, b.past = b.begun, b.read+q.holds()
@@ -105,24 +114,35 @@ func (b *backlog) end(s slot) {
 // quickly what it had no room for, but programs count what they leave to it: if that
 // is more than was read from it by what it holds, some was lost.
 type deviceQueue struct {
-	link *Link
-	left uint64 // packets that were left to it
-	over int64  // how many more came than were read, at least, since that was none
+	link    *Link
+	surplus surplus
 }
 
 func (q *deviceQueue) holds() uint64 { return uint64(q.link.attrs.Load().queueLen) }
 
-func (q *deviceQueue) overflowed(n int) bool {
-	left := q.link.short.slot.Left()
-	q.over, q.left = max(0, q.over+int64(left-q.left)-int64(n)), left
-	if q.over <= int64(q.holds()) {
-		return false
-	}
-	q.over = 0
-	return true
+func (q *deviceQueue) overflowed(n int, stood bool) bool {
+	return q.surplus.exceeds(q.holds(), q.link.short.slot.Left(), n, stood)
 }
 
-func (q *deviceQueue) emptied() { q.left, q.over = q.link.short.slot.Left(), 0 }
+func (q *deviceQueue) emptied() { q.surplus = surplus{left: q.link.short.slot.Left()} }
+
+// surplus is how many packets more were left to a queue than read from it, at least,
+// since that was none.
+type surplus struct {
+	left uint64 // until now
+	over int64
+}
+
+// exceeds reports whether it is more than the queue holds, and then begins anew, as
+// it does when the worker stood still.
+func (s *surplus) exceeds(holds, left uint64, read int, stood bool) bool {
+	s.over, s.left = max(0, s.over+int64(left-s.left)-int64(read)), left
+	exceeds := s.over > int64(holds) && !stood
+	if exceeds || stood {
+		s.over = 0
+	}
+	return exceeds
+}
 
 // socketQueue is in front of a listener.
 type socketQueue struct {
@@ -143,9 +163,9 @@ func (q *socketQueue) holds() uint64 {
 	return uint64(q.charged) / leastCharge
 }
 
-func (q *socketQueue) overflowed(int) bool {
+func (q *socketQueue) overflowed(_ int, stood bool) bool {
 	charged, dropped, err := q.at.Memory()
-	more := q.known && dropped != q.dropped
+	more := q.known && dropped != q.dropped && !stood
 	q.charged, q.dropped, q.known = charged, dropped, err == nil
 	return more
 }

@@ -39,10 +39,10 @@ func (q *flooded) take(n int) int {
 
 func (q *flooded) holds() uint64 { return uint64(len(q.waiting)) + q.slack }
 
-func (q *flooded) overflowed(int) bool {
+func (q *flooded) overflowed(_ int, stood bool) bool {
 	lost := q.lost
 	q.lost = 0
-	return lost > 0
+	return lost > 0 && !stood
 }
 
 func (q *flooded) emptied() { q.lost = 0 }
@@ -140,6 +140,47 @@ func TestBacklogEmpties(t *testing.T) {
 	if turn(0); q.empty != 0 || q.drained != b.begun {
 		t.Errorf("it is empty, and told to be emptied until %d", q.empty)
 	}
+}
+
+// TestBacklogStandsStill has a queue overflow only while its worker stands still: it
+// is not emptied for that, nor for what came then.
+func TestBacklogStandsStill(t *testing.T) {
+	q := &flooded{t: t, capacity: 640}
+	var b backlog
+	var left, read int
+	var s surplus
+	turn := func(come int) (exceeds bool) {
+		b.begin()
+		n := q.take(64)
+		for range come {
+			q.push(shortcut.Now())
+		}
+		left, read = left+come, read+n
+		exceeds = s.exceeds(uint64(q.capacity), uint64(left), n, b.stood)
+		b.handled(q, n, n < 64, q)
+		return exceeds
+	}
+	turn(10)
+	for range 20 {
+		b.begun -= uint64(standStill) + 1
+		if turn(2000) || q.emptyings > 0 {
+			t.Fatal("what came while the worker stood still counts")
+		}
+		for len(q.waiting) > 64 {
+			if turn(50) || q.emptyings > 0 {
+				t.Fatal("it is emptied, and had room")
+			}
+		}
+	}
+	for turns := range 100 {
+		if turn(100) {
+			if q.emptyings != 1 && turns < 15 {
+				t.Errorf("%d turns of a flood, emptied %d times", turns, q.emptyings)
+			}
+			return
+		}
+	}
+	t.Error("a flood does not count")
 }
 
 func untilEmptied(q *flooded, turn func(int)) error {
