@@ -21,6 +21,7 @@ import (
 	"github.com/weftnet/weft/internal/flannel/embedded"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/subnet"
 )
@@ -236,7 +237,6 @@ func TestAlone(t *testing.T) {
 	n.put("config", vxlanNet)
 	o := options(t, n, "192.0.2.1")
 	run(t, o).ready()
-	o.Health = options(t, n, "192.0.2.1").Health
 	err := run(t, o).wait()
 	if !errors.Is(err, errRuns) || !strings.Contains(err.Error(), fmt.Sprintf("process %d:", os.Getpid())) {
 		t.Error(err)
@@ -297,6 +297,12 @@ func TestReplaceFails(t *testing.T) {
 	if err := Cleanup(t.Context(), failing); !errors.Is(err, errRefused) {
 		t.Error("the clean-up knows nothing of it:", err)
 	}
+	m, err := openMemory(o.RunDir, o.SubnetFile)
+	check(t, err)
+	if m.Rules != (netfilter.Rules{}) || m.Type != "host-gw" {
+		t.Errorf("what is left has rules, which others would write again: %+v", m.held)
+	}
+	check(t, m.file.Close())
 	r.calls = nil
 	failing.backends = func(_ backend.Node, cfg *netconf.Config) (backend.Backend, error) {
 		r.kind, r.fails = cfg.Backend.Type(), ""

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weftnet/weft/internal/flannel/netconf"
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 )
 
 // cleanupLimit is how long a store that does not answer is waited for.
@@ -75,8 +76,11 @@ func (n *node) configNow(ctx context.Context) (*netconf.Config, error) {
 	return cfg, err
 }
 
+// releaseRules first forgets the rules, by which agents of other networks would
+// write them again as long as anything else is left.
 func (n *node) releaseRules(ctx context.Context) error {
-	err := n.filter.Remove(ctx)
+	n.memory.Rules = netfilter.Rules{}
+	err := errors.Join(n.memory.save(), n.filter.Remove(ctx))
 	if n.memory.Hole {
 		err = errors.Join(err, delHoles(n.memory.Lease.Subnet))
 	}

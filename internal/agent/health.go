@@ -16,7 +16,7 @@ const probeLimit = 3 * time.Second
 
 // serveProbes answers /healthz and /readyz with flannel's texts. What a node
 // that is not ready waits for stands in a second line.
-func (a *agent) serveProbes() error {
+func (a *agent) serveProbes(context.Context) error {
 	if a.Health.Port() == 0 {
 		return nil
 	}

@@ -29,12 +29,9 @@ type node struct {
 }
 
 func (a *agent) run(ctx context.Context) error {
-	if err := a.serveProbes(); err != nil {
-		return err
-	}
 	n := &node{agent: a}
 	for _, step := range []func(context.Context) error{
-		n.openMemory, n.openFilter, n.openStore, n.awaitConfig, n.choosePlace, n.prepare, n.acquire, n.start, n.writeFile,
+		n.openMemory, n.serveProbes, n.openFilter, n.openStore, n.awaitConfig, n.choosePlace, n.prepare, n.acquire, n.start, n.writeFile,
 	} {
 		if err := step(ctx); err != nil {
 			return err

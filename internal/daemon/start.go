@@ -119,10 +119,12 @@ func program() string {
 }
 
 // environment makes the run directory absolute, since the daemon's working
-// directory is another.
+// directory is another, and leaves out what is an agent's alone: passwords, and
+// the socket of a service manager that has not started the daemon.
 func environment(dir control.RunDir) []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, control.EnvRunDir+"=")
+		name, _, _ := strings.Cut(v, "=")
+		return name == control.EnvRunDir || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "FLANNELD_")
 	})
 	return append(env, control.EnvRunDir+"="+string(dir))
 }

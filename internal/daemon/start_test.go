@@ -28,6 +28,26 @@ func TestTelling(t *testing.T) {
 	}
 }
 
+// What is an agent's is not its daemon's.
+func TestEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"FLANNELD_ETCD_PASSWORD": "secret", "NOTIFY_SOCKET": "/run/notify", control.EnvRunDir: "relative", "WEFT_RCVBUF": "0",
+	} {
+		t.Setenv(name, value)
+	}
+	env := environment("/run/here")
+	for _, v := range env {
+		if strings.HasPrefix(v, "FLANNELD_") || strings.HasPrefix(v, "NOTIFY_SOCKET=") || v == control.EnvRunDir+"=relative" {
+			t.Errorf("%s is passed on", v)
+		}
+	}
+	for _, want := range []string{control.EnvRunDir + "=/run/here", "WEFT_RCVBUF=0"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%s is not in %q", want, env)
+		}
+	}
+}
+
 // Only what this start has written counts: the log is appended to.
 func TestLastWordsAreTheDaemonsOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "1.log")
