@@ -54,7 +54,7 @@ func TestMeshUDP(t *testing.T) {
 // meshes has each node's container ping every other, and send it checked bytes.
 func (w *network) meshes() {
 	w.t.Helper()
-	mib := int64(8)
+	mib := int64(64)
 	if text := os.Getenv(envTransfer); text != "" {
 		var err error
 		mib, err = strconv.ParseInt(text, 10, 64)
