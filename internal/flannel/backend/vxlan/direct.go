@@ -172,6 +172,9 @@ func (b *Backend) watchRoutes(ctx context.Context, signs chan<- struct{}) error 
 		for {
 			c, err := w.Next()
 			if err != nil {
+				if ctx.Err() == nil {
+					b.log.Warn("changes of routes are not seen when they happen any more, but at the next look", zap.Error(err))
+				}
 				return
 			}
 			if !b.concerns(c) {
@@ -212,7 +215,7 @@ func (o *overlay) concerns(c hostroutes.Change) bool {
 			return true
 		}
 	}
-	return o.routing && (c.All || o.uses(c.Devices))
+	return c.All || o.routing && o.uses(c.Devices)
 }
 
 // uses reports whether peers are reached through one of these devices, past
