@@ -28,6 +28,7 @@ type extension struct {
 	subnetAdd, subnetRemove command
 
 	mu     sync.Mutex // held while commands run, which are one at a time
+	own    lease.Subnet
 	ledger *ledger
 	before map[netip.Prefix]bool // in the ledger since a former process
 	failed map[netip.Prefix]peer // to be added again
@@ -82,6 +83,7 @@ func (x *extension) Prepare(ctx context.Context) (lease.Record, error) {
 func (x *extension) Start(ctx context.Context, own lease.Lease) (int, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.own = own.Subnet
 	if x.postStartup.given() {
 		said, err := x.postStartup.run(ctx, x.environment(peerOf(own, "")), "")
 		if err != nil {

@@ -220,6 +220,26 @@ func TestFailuresAtStart(t *testing.T) {
 	}
 }
 
+// A subnet that is in the way of the node's own is not handed to the command, which
+// would lead the packets of its containers away.
+func TestPeerOverlaps(t *testing.T) {
+	s := newStage(t)
+	_, err := s.Prepare(background)
+	check(t, err)
+	own, over := peerLease(3, ""), peerLease(4, "")
+	_, err = s.Start(background, own)
+	check(t, err)
+	s.said()
+	over.IPv6 = own.IPv6
+	err = s.Reset(background, []lease.Lease{over, peerLease(5, "")})
+	if err == nil || !strings.Contains(err.Error(), "node 10.4.7.4: its subnet fd50:0:0:3::/64 overlaps with fd50:0:0:3::/64, this node's own") {
+		t.Error(err)
+	}
+	if said := s.said(); len(said) != 1 || !strings.Contains(said[0], "S=10.50.5.0/24") {
+		t.Errorf("%q", said)
+	}
+}
+
 func TestPeersComeAndGo(t *testing.T) {
 	s := newStage(t)
 	other := peerLease(9, "")

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
 	"github.com/weftnet/weft/internal/flannel/store"
@@ -30,6 +31,9 @@ func (x *extension) read(l lease.Lease) (p peer, ok bool, err error) {
 	case l.PublicIP == x.node.Public:
 		x.log.Info("lease is an old one of this node and ignored", zap.Stringer("subnet", l.Subnet))
 		return peer{}, false, nil
+	}
+	if err := errors.Join(backend.Apart(x.own.IPv4, l.IPv4), backend.Apart(x.own.IPv6, l.IPv6)); err != nil {
+		return peer{}, false, fmt.Errorf("extension: node %v: %w", l.PublicIP, err)
 	}
 	var data string
 	if l.BackendData != nil {
