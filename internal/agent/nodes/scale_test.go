@@ -68,17 +68,79 @@ func measureLeases(b *testing.B, datapath string, leases int) {
 	}
 }
 
+// A thousand nodes come, then some of them change and others go: what the node knows
+// follows, and no ping of a peer that has nothing to do with it is lost.
+func TestThousandNodes(t *testing.T) {
+	t.Parallel()
+	eachDatapath(t, func(t *testing.T, datapath string) {
+		o := newOverlay(t, overLarge, datapath, datapath)
+		pings := o.keepPinging()
+		pings.another()
+		n := o.nodes[1]
+		before := o.countRoutes(n)
+		for from := 0; from < 1000; from += 100 {
+			o.putLeases(from, 100, 0)
+		}
+		o.awaitRoutes(n, before+1000)
+		o.putLeases(0, 100, 1)
+		o.deleteLeases(100, 100)
+		o.awaitRoutes(n, before+900)
+		eventually(t, func() error {
+			if former, changed := n.stations("02:00:"), n.stations("02:01:"); former != 800 || changed != 100 {
+				return fmt.Errorf("%d neighbours as they were and %d that have changed, want 800 and 100", former, changed)
+			}
+			return nil
+		})
+		pings.another()
+		check(t, pings.end())
+	})
+}
+
+// stations counts the node's neighbours behind the overlay's device whose MACs begin
+// so.
+func (n *node) stations(begin string) (count int) {
+	n.t.Helper()
+	device, err := n.Netlink().LinkByName("flannel.1")
+	check(n.t, err)
+	all, err := n.Netlink().NeighList(device.Attrs().Index, netlink.FAMILY_V4)
+	check(n.t, err)
+	for _, e := range all {
+		if strings.HasPrefix(e.HardwareAddr.String(), begin) {
+			count++
+		}
+	}
+	return count
+}
+
 // putLeases writes leases of peers that are not there, from 10.100.0.0/24 on.
 func (w *network) putLeases(from, count, address int) {
 	w.t.Helper()
 	var ops []string
 	for i := from; i < from+count; i++ {
-		key := fmt.Sprintf("%ssubnets/10.%d.%d.0-24", prefix, 100+i/256, i%256)
+		key := leaseOf(i)
 		value := fmt.Sprintf(`{"PublicIP":"10.4.%d.%d","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:%02x:%02x:%02x:%02x:01"}}`,
 			100+i/250, 1+i%250, address, i>>16, i>>8&0xff, i&0xff)
 		ops = append(ops, fmt.Sprintf(`{"requestPut":{"key":"%s","value":"%s"}}`,
 			base64.StdEncoding.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(value))))
 	}
+	w.transact(ops)
+}
+
+// deleteLeases takes some of them away.
+func (w *network) deleteLeases(from, count int) {
+	w.t.Helper()
+	var ops []string
+	for i := from; i < from+count; i++ {
+		ops = append(ops, fmt.Sprintf(`{"requestDeleteRange":{"key":"%s"}}`, base64.StdEncoding.EncodeToString([]byte(leaseOf(i)))))
+	}
+	w.transact(ops)
+}
+
+func leaseOf(i int) string { return fmt.Sprintf("%ssubnets/10.%d.%d.0-24", prefix, 100+i/256, i%256) }
+
+// transact has etcd do some things at once.
+func (w *network) transact(ops []string) {
+	w.t.Helper()
 	_, err := w.nodes[0].Post(w.store, "kv/txn", []byte(`{"success":[`+strings.Join(ops, ",")+`]}`))
 	check(w.t, err)
 }
