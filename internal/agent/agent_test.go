@@ -450,7 +450,6 @@ func TestAtOneInstant(t *testing.T) {
 	const nodes, times = 20, 3
 	for range times {
 		n := newNetwork(t)
-		n.put("config", `{"Network":"10.0.0.0/18","Backend":{"Type":"vxlan"}}`)
 		all := make([]Options, nodes)
 		for i := range all {
 			all[i] = options(t, n, fmt.Sprintf("192.0.2.%d", i+1))
@@ -459,6 +458,10 @@ func TestAtOneInstant(t *testing.T) {
 		for i, o := range all {
 			running[i] = run(t, o)
 		}
+		for _, r := range running {
+			r.says("there is no config") // and waits for one
+		}
+		n.put("config", `{"Network":"10.0.0.0/18","Backend":{"Type":"vxlan"}}`)
 		for _, r := range running {
 			r.ready()
 		}
