@@ -2,9 +2,12 @@ package nodes
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,7 +21,7 @@ import (
 
 // BenchmarkLeases measures one node of a large network, whose other nodes are
 // leases in etcd and nothing else: how long a starting agent takes to program
-// them all, how long one change takes, what the agent and the daemon have of
+// them all, how long a change takes, of many and alone, what the agent and the daemon have of
 // memory then, and how many pings of a peer are lost meanwhile.
 func BenchmarkLeases(b *testing.B) {
 	for _, datapath := range []string{"user", "kernel"} {
@@ -58,6 +61,16 @@ func measureLeases(b *testing.B, datapath string, leases int) {
 	o.putLeases(leases, changes, 0)
 	o.awaitRoutes(n, before+leases+changes)
 	b.ReportMetric(time.Since(began).Seconds()*1e3/changes, "ms/change")
+	began = time.Now()
+	o.putLeases(0, changes, 1) // other MACs
+	check(b, lab.Eventually(2*soon, func() error {
+		if n.stations("02:01:") != changes {
+			return errors.New("not all have changed")
+		}
+		return nil
+	}))
+	b.ReportMetric(time.Since(began).Seconds()*1e3/changes, "ms/other-MAC")
+	b.ReportMetric(o.oneByOne(n, leases+changes, 11), "ms-one")
 	pings.another()
 	if err := pings.end(); err != nil {
 		b.Error(err)
@@ -110,6 +123,29 @@ func (n *node) stations(begin string) (count int) {
 		}
 	}
 	return count
+}
+
+// oneByOne writes leases, each when there is a way to the one before, and returns how
+// long half of them take at most, in ms.
+func (o *overlay) oneByOne(n *node, from, count int) float64 {
+	o.t.Helper()
+	device, err := n.Netlink().LinkByName("flannel.1")
+	check(o.t, err)
+	var took []time.Duration
+	for i := from; i < from+count; i++ {
+		began := time.Now()
+		o.putLeases(i, 1, 0)
+		eventually(o.t, func() error {
+			routes, err := n.Netlink().RouteGet(net.IPv4(10, byte(100+i/256), byte(i), 1))
+			if err != nil || len(routes) == 0 || routes[0].LinkIndex != device.Attrs().Index {
+				return fmt.Errorf("no route to %s: %v", leaseOf(i), err)
+			}
+			return nil
+		})
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)/2].Seconds() * 1e3
 }
 
 // putLeases writes leases of peers that are not there, from 10.100.0.0/24 on.
