@@ -445,6 +445,13 @@ func TestProbesPortTaken(t *testing.T) {
 	}
 }
 
+// A key of the config that nothing reads is said, with the one that may be meant.
+func TestUnexpectedKey(t *testing.T) {
+	n := newNetwork(t)
+	n.put("config", `{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan","DirectRoutin":true}}`)
+	run(t, options(t, n, "192.0.2.1")).ready().says("DirectRouting")
+}
+
 // Many nodes that start at one instant get subnets of their own.
 func TestAtOneInstant(t *testing.T) {
 	const nodes, times = 20, 3
