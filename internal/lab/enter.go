@@ -98,7 +98,8 @@ func ways() []*syscall.SysProcAttr {
 // attend passes signals on to the child until it ends, ends what it left
 // running in its world, and returns its exit status as a shell would.
 func attend(child *exec.Cmd) int {
-	mnt := namespaceOf(child.Process.Pid, "mnt")
+	mnt, release := holdNamespace(child.Process.Pid, "mnt")
+	defer release()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	go func() {

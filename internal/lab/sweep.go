@@ -20,6 +20,18 @@ func namespaceOf(pid int, kind string) string {
 	return name
 }
 
+// holdNamespace names a process's namespace too, and keeps it until it is released:
+// when the last process in one ends, its number is given to the next that is made,
+// which is somebody else's.
+func holdNamespace(pid int, kind string) (name string, release func()) {
+	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "ns", kind))
+	if err != nil {
+		return "", func() {}
+	}
+	name, _ = os.Readlink(filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd()))))
+	return name, func() { _ = f.Close() }
+}
+
 // processesIn lists the processes in a namespace, this one left out.
 func processesIn(kind, ns string) []int {
 	if ns == "" {
