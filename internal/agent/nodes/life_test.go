@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,7 +198,7 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-// A network in etcd's older interface, as `etcdctl mk` and `set` make it.
+// A network in etcd's older interface, as `etcdctl mk` makes it and `ls` shows it.
 func TestOlderAPI(t *testing.T) {
 	t.Parallel()
 	w := newNetwork(t, 2)
@@ -205,7 +207,7 @@ func TestOlderAPI(t *testing.T) {
 	}
 	key := w.store + "/v2/keys/atomic.io/network/"
 	eventually(t, func() error {
-		req, err := http.NewRequest(http.MethodPut, key+"config", strings.NewReader("value="+url.QueryEscape(hostGW)))
+		req, err := http.NewRequest(http.MethodPut, key+"config?prevExist=false", strings.NewReader("value="+url.QueryEscape(hostGW)))
 		if err != nil {
 			return err
 		}
@@ -232,6 +234,26 @@ func TestOlderAPI(t *testing.T) {
 			t.Errorf("%s, want %s", text, want)
 		}
 	}
+	if listed, want := w.list(key), []string{"/atomic.io/network/config", "/atomic.io/network/subnets"}; !slices.Equal(listed, want) {
+		t.Errorf("%q, want %q", listed, want)
+	}
+}
+
+// list is what `etcdctl ls` prints.
+func (w *network) list(directory string) (keys []string) {
+	w.t.Helper()
+	resp, err := w.http.Get(strings.TrimSuffix(directory, "/"))
+	check(w.t, err)
+	defer resp.Body.Close()
+	var answer struct {
+		Node struct{ Nodes []struct{ Key string } }
+	}
+	check(w.t, json.NewDecoder(resp.Body).Decode(&answer))
+	for _, n := range answer.Node.Nodes {
+		keys = append(keys, n.Key)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // The rules are put back when they are flushed, outlive the agent, and go with

@@ -137,10 +137,10 @@ func (o *overlay) oneByOne(n *node, from, count int) float64 {
 		o.putLeases(i, 1, 0)
 		eventually(o.t, func() error {
 			routes, err := n.Netlink().RouteGet(net.IPv4(10, byte(100+i/256), byte(i), 1))
-			if err != nil || len(routes) == 0 || routes[0].LinkIndex != device.Attrs().Index {
-				return fmt.Errorf("no route to %s: %v", leaseOf(i), err)
+			if err == nil && routes[0].LinkIndex != device.Attrs().Index {
+				err = errors.New("there is none to " + leaseOf(i))
 			}
-			return nil
+			return err
 		})
 		took = append(took, time.Since(began))
 	}
