@@ -407,6 +407,30 @@ func TestDamagedMemory(t *testing.T) {
 	}
 }
 
+// Nobody has noted the lease of a node that flanneld served: subnet.env tells it. That
+// of another node, which has the subnet by now, is not this one's to give back.
+func TestCleanupAfterFlanneld(t *testing.T) {
+	for _, c := range []struct {
+		cleansUp string
+		left     int
+	}{{"192.0.2.1", 0}, {"192.0.2.9", 1}} {
+		n := newNetwork(t)
+		n.put("config", vxlanNet)
+		o := options(t, n, "192.0.2.1")
+		r := run(t, o).ready()
+		r.stop()
+		path, _, err := memoryPath(o.RunDir, o.SubnetFile)
+		check(t, err)
+		check(t, os.Remove(path))
+		o = withLog(o)
+		o.backends, o.Interface.Public = r.o.backends, addr(c.cleansUp)
+		check(t, Cleanup(t.Context(), o))
+		if leases := n.leases(); len(leases) != c.left {
+			t.Errorf("cleaned up as %s: %v, want %d", c.cleansUp, leases, c.left)
+		}
+	}
+}
+
 func TestEmbedded(t *testing.T) {
 	n := newNetwork(t) // whose server is not used
 	o := options(t, n, "192.0.2.1")

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/netconf"
 	"github.com/weftnet/weft/internal/flannel/netfilter"
+	"github.com/weftnet/weft/internal/flannel/subnetenv"
 )
 
 // cleanupLimit is how long a store that does not answer is waited for.
@@ -26,7 +29,7 @@ func Cleanup(ctx context.Context, o Options) error {
 		return err
 	}
 	var left []error
-	for _, step := range []func(context.Context) error{n.openFilter, n.openStore, n.releaseBackend, n.releaseFormer, n.releaseRules, n.releaseFile, n.releaseLease} {
+	for _, step := range []func(context.Context) error{n.openFilter, n.openStore, n.releaseBackend, n.releaseFormer, n.releaseRules, n.releaseLease, n.releaseFile} {
 		left = append(left, step(ctx))
 	}
 	if err := errors.Join(left...); err != nil {
@@ -96,14 +99,14 @@ func (n *node) releaseFile(context.Context) error {
 
 // releaseLease gives the subnet back. A reservation is whoever's who made it.
 func (n *node) releaseLease(ctx context.Context) error {
-	name := n.memory.Lease.Name
+	name, public := n.formerLease()
 	if name == "" || n.registry == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, cleanupLimit)
 	defer cancel()
 	l, found, err := n.registry.Lease(ctx, name)
-	if err == nil && found && !l.Permanent && l.PublicIP == n.memory.Lease.PublicIP {
+	if err == nil && found && !l.Permanent && l.PublicIP == public {
 		if err = n.registry.Delete(ctx, l); err == nil {
 			n.Log.Info("gave the subnet back", zap.Stringer("subnet", l.Subnet))
 		}
@@ -112,4 +115,24 @@ func (n *node) releaseLease(ctx context.Context) error {
 		return fmt.Errorf("the lease %s stays until it expires: %w", name, err)
 	}
 	return nil
+}
+
+// formerLease is the one that the last agent noted, and of which node. Where there was
+// none, as after flanneld, it is that of the subnet in subnet.env, and of the node
+// that an agent with these options would be.
+func (n *node) formerLease() (name string, public netip.Addr) {
+	if n.memory.Lease.Name != "" {
+		return n.memory.Lease.Name, n.memory.Lease.PublicIP
+	}
+	file, err := subnetenv.Read(n.SubnetFile)
+	if err != nil || !file.Subnet.IsValid() {
+		return "", public
+	}
+	s := lease.Subnet{IPv4: file.Subnet.Masked(), IPv6: file.IPv6Subnet.Masked()}
+	place, err := n.Interface.Select(s.IPv6.IsValid())
+	if err != nil {
+		n.Log.Warn("the subnet of the file stays leased until that expires", zap.Stringer("subnet", s), zap.Error(err))
+		return "", public
+	}
+	return s.Key(), place.Public
 }
