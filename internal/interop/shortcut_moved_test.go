@@ -166,7 +166,7 @@ func (a *alone) checkAway(t *testing.T, home *alone) {
 			}
 		}
 		if len(sent) < int(out.last.Load()) {
-			return fmt.Errorf("%d of %d frames are on the wire", len(sent), out.last.Load())
+			return fmt.Errorf("%d of %d frames are on the wire; what was dropped: %v", len(sent), out.last.Load(), a.figures(t).weft.Drops)
 		}
 		return nil
 	}))
