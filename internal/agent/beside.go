@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -43,12 +42,12 @@ func (b beside) rules() ([]netfilter.Rules, error) {
 // read returns what was known before if the file is just being written, or was
 // damaged when its writer was killed.
 func (b beside) read(path string) (netfilter.Rules, error) {
-	text, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return netfilter.Rules{}, err
 	}
-	var other held
-	if json.Unmarshal(text, &other) == nil {
+	defer file.Close()
+	if other, err := readHeld(file); err == nil {
 		b.known[path] = other.Rules
 	}
 	return b.known[path], nil

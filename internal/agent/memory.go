@@ -110,9 +110,14 @@ func memoryPath(dir control.RunDir, subnetFile string) (path, pattern string, er
 // there may be the end of something longer, if the writer was killed before it cut
 // that off.
 func (m *memory) load() {
-	if json.NewDecoder(m.file).Decode(&m.held) != nil {
-		m.held = held{}
+	m.held, _ = readHeld(m.file)
+}
+
+func readHeld(r io.Reader) (h held, err error) {
+	if err = json.NewDecoder(r).Decode(&h); err != nil {
+		h = held{}
 	}
+	return h, err
 }
 
 func (m *memory) save() error {

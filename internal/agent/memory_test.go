@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/control"
+	"github.com/weftnet/weft/internal/flannel/netfilter"
 )
 
 // TestMemory has an agent that was killed while it wrote, one that comes while
@@ -21,10 +22,14 @@ func TestMemory(t *testing.T) {
 	check(t, m.save())
 	long, err := os.ReadFile(m.file.Name())
 	check(t, err)
-	m.Type = "short"
+	m.Type, m.Rules.Forward = "short", true
 	check(t, m.save())
 	_, err = m.file.WriteAt(long[len(long)-200:], int64(len(long)-200)) // what was not cut off yet
 	check(t, err)
+	other := beside{&memory{file: os.Stdin, others: m.others}, map[string]netfilter.Rules{}}
+	if rules, err := other.rules(); err != nil || len(rules) != 1 || !rules[0].Forward {
+		t.Errorf("another network's agent reads %+v %v", rules, err)
+	}
 	if _, err := openMemory(dir, subnetFile); !errors.Is(err, errRuns) || !strings.Contains(err.Error(), "process ") || strings.Contains(err.Error(), "process 0") {
 		t.Error("beside another:", err)
 	}

@@ -79,7 +79,7 @@ func (c *Config) setBackend(text []byte) error {
 		return fmt.Errorf("Backend: %w", err)
 	}
 	if b, ok := backend.(*VXLAN); ok {
-		if err := b.fits(c.IPv6.Network.IsValid()); err != nil {
+		if err := b.fits(c.IPv6.Enabled()); err != nil {
 			return fmt.Errorf("Backend: %s: %w", TypeVXLAN, err)
 		}
 	}
