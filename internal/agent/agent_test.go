@@ -424,7 +424,12 @@ func TestCleanupAfterFlanneld(t *testing.T) {
 		check(t, os.Remove(path))
 		o = withLog(o)
 		o.backends, o.Interface.Public = r.o.backends, addr(c.cleansUp)
-		check(t, Cleanup(t.Context(), o))
+		away := o
+		away.Registry.Endpoints = []string{fmt.Sprintf("http://127.0.0.1:%d", freePort(t))}
+		if err := Cleanup(t.Context(), away); err == nil {
+			t.Error("cleaned up without a store")
+		}
+		check(t, Cleanup(t.Context(), o)) // the file is gone by now
 		if leases := n.leases(); len(leases) != c.left {
 			t.Errorf("cleaned up as %s: %v, want %d", c.cleansUp, leases, c.left)
 		}

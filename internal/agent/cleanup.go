@@ -134,5 +134,9 @@ func (n *node) formerLease() (name string, public netip.Addr) {
 		n.Log.Warn("the subnet of the file stays leased until that expires", zap.Stringer("subnet", s), zap.Error(err))
 		return "", public
 	}
+	n.memory.Lease = lease.Lease{Subnet: s, Name: s.Key(), Record: lease.Record{PublicIP: place.Public}} // should it fail, and the file be gone
+	if err := n.memory.save(); err != nil {
+		n.Log.Warn("the lease is not noted", zap.Error(err))
+	}
 	return s.Key(), place.Public
 }
