@@ -1,117 +1,37 @@
 package interop
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-	"github.com/songgao/water"
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/lab/dissect"
+	"github.com/weftnet/weft/internal/lab/proxy"
 )
 
-// stranger does what flannel's proxy does: it carries packets between a TUN device
-// and a UDP socket, and knows nothing of wefts. It notes what it gets.
+// stranger is a node with flannel's proxy in the place of weft.
 type stranger struct {
 	*vtep
-	mtu    int
-	device io.ReadWriteCloser
-	socket *net.UDPConn
-	far    netip.AddrPort
-
-	mu       sync.Mutex
-	datagram int      // that came
-	greeted  int      // of them had a greeting behind
-	wrong    []string // what they should not be
+	*proxy.Proxy
 }
 
 // newStranger gives a node a stranger instead of a link of weft's.
 func newStranger(t *testing.T, h *lab.Host, u underlay, mtu int) *stranger {
 	t.Helper()
-	s := &stranger{vtep: &vtep{Host: h, kind: kernel, link: "stranger0"}, mtu: mtu, far: netip.AddrPortFrom(u.a, flannelPort)}
-	check(t, h.Do(func() (err error) {
-		c := water.Config{DeviceType: water.TUN}
-		c.Name = s.link
-		s.device, err = water.New(c)
-		return err
-	}))
-	check(t, s.SetMTU(s.link, mtu))
+	v := &vtep{Host: h, kind: kernel, link: "stranger0"}
+	p, err := proxy.New(h, proxy.Config{Device: v.link, MTU: mtu, Local: u.b})
+	check(t, err)
+	t.Cleanup(p.Close)
+	s := &stranger{v, p}
 	s.addressNode(t, nodesB)
-	s.socket = openUDP(t, h, netip.AddrPortFrom(u.b, flannelPort))
-	var ended sync.WaitGroup
-	ended.Go(s.in)
-	ended.Go(s.out)
-	t.Cleanup(func() {
-		_, _ = s.socket.Close(), s.device.Close()
-		ended.Wait()
-	})
+	for _, subnet := range nodesA {
+		s.Route(subnet, u.a)
+	}
 	return s
-}
-
-// in carries what the socket receives.
-func (s *stranger) in() {
-	for b := make([]byte, 1<<16); ; {
-		n, err := s.socket.Read(b)
-		if err != nil {
-			return
-		}
-		s.look(b[:n])
-		_, _ = s.device.Write(b[:n]) // all of it, as the proxy does
-	}
-}
-
-// out carries what the device sends.
-func (s *stranger) out() {
-	for b := make([]byte, 1<<16); ; {
-		n, err := s.device.Read(b)
-		if err != nil {
-			return
-		}
-		_, _ = s.socket.WriteToUDPAddrPort(b[:n], s.far)
-	}
-}
-
-// look notes a datagram.
-func (s *stranger) look(b []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.datagram++
-	packet := strings.TrimSuffix(string(b), greeting)
-	if len(packet) < len(b) {
-		s.greeted++
-	}
-	if err := usable([]byte(packet), s.mtu); err != nil || len(b) > s.mtu {
-		s.wrong = append(s.wrong, fmt.Sprintf("%d bytes, % x…: %v", len(b), b[:min(len(b), 40)], err))
-	}
-}
-
-// usable says what is wrong with a packet for a device that does nothing about it.
-func usable(packet []byte, mtu int) error {
-	if len(packet) == 0 || len(packet) > mtu {
-		return fmt.Errorf("%d bytes", len(packet))
-	}
-	p := gopacket.NewPacket(packet, ipDecoder(packet), gopacket.Default)
-	if p.NetworkLayer() == nil || p.ErrorLayer() != nil {
-		return errors.New("no IP packet")
-	}
-	if n := len(p.NetworkLayer().LayerContents()) + len(p.NetworkLayer().LayerPayload()); n != len(packet) {
-		return fmt.Errorf("%d bytes around a packet of %d", len(packet), n)
-	}
-	return dissect.VerifyChecksums(p)
-}
-
-func (s *stranger) saw() (datagrams, greeted int, wrong []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.datagram, s.greeted, s.wrong
 }
 
 // connectStranger joins a link of type udp to a stranger, by a wire on which the
@@ -144,17 +64,17 @@ func TestGreetingStranger(t *testing.T) {
 					transfer(t, a, b.vtep, nodesB[i], 2*mib+1)
 					transfer(t, b.vtep, a, nodesA[i], 2*mib+1)
 				}
-				if _, greeted, _ := b.saw(); greeted == 0 || receivedShort(a.figures(t)) == 0 {
+				if greeted := b.Seen().Greeted; greeted == 0 || receivedShort(a.figures(t)) == 0 {
 					return fmt.Errorf("%d greetings came, %d packets went past the process", greeted, receivedShort(a.figures(t)))
 				}
 				return nil
 			}))
-			datagrams, greeted, wrong := b.saw()
-			if len(wrong) > 0 {
-				t.Errorf("%d of %d datagrams, such as %s", len(wrong), datagrams, wrong[0])
+			seen := b.Seen()
+			if len(seen.Wrong) > 0 {
+				t.Errorf("%d of %d datagrams, such as %s", len(seen.Wrong), seen.Datagrams, seen.Wrong[0])
 			}
-			if greeted > datagrams/16 {
-				t.Errorf("%d of %d datagrams have a greeting", greeted, datagrams)
+			if seen.Greeted > seen.Datagrams/16 {
+				t.Errorf("%d of %d datagrams have a greeting", seen.Greeted, seen.Datagrams)
 			}
 			if n := sentShort(a.figures(t)); n > 0 {
 				t.Errorf("%d packets were sent past the process", n)
@@ -173,9 +93,8 @@ func TestGreetingQuiet(t *testing.T) {
 		check(t, a.Ping(nodesB[i].Addr(), lab.PingOptions{Count: 2, Size: 100}).Lost())
 		check(t, b.Ping(nodesA[i].Addr(), lab.PingOptions{Count: 2, Size: 100}).Lost())
 	}
-	datagrams, greeted, wrong := b.saw()
-	if datagrams < 8 || greeted > 0 || len(wrong) > 0 {
-		t.Errorf("of %d datagrams %d have a greeting, and are wrong %v", datagrams, greeted, wrong)
+	if seen := b.Seen(); seen.Datagrams < 8 || seen.Greeted > 0 || len(seen.Wrong) > 0 {
+		t.Errorf("of %d datagrams %d have a greeting, and are wrong %v", seen.Datagrams, seen.Greeted, seen.Wrong)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/lab/dissect"
+	"github.com/weftnet/weft/internal/lab/proxy"
 )
 
 // routedKinds are the links whose devices carry IP packets.
@@ -101,8 +102,7 @@ func (a *alone) around(packet []byte) []byte {
 	return vxlan(1, readdressed(frame, macOfA, macOfB))
 }
 
-// greeting is the bytes of encap.AppendGreeting, written out here once more.
-const greeting = "\x00weft\x00\x00\x01"
+const greeting = proxy.Greeting
 
 // greet has the peer say at both of its addresses that it is a weft. It has to be
 // said again and again.
