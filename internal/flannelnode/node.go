@@ -29,22 +29,23 @@ const HealthPort = 2401
 // soon is long enough for anything that is not stuck.
 const soon = 30 * time.Second
 
-// Node is a host with a run directory of its own, as a machine has. Its agent's
-// interface is eth0.
+// Node is a host with a run directory of its own, as a machine has.
 type Node struct {
 	*lab.Host
 	Weft  *vtep.Weft
 	Agent *lab.Process // the last one that was started
 	Dir   string
+	Iface string // by which flag agents find their interface, "" for none
 }
 
-// New makes the host a node; to be ended before the host is closed.
+// New makes the host a node whose interface is eth0; to be ended before the host is
+// closed.
 func New(h *lab.Host) (*Node, error) {
 	dir, err := os.MkdirTemp(lab.RunDir(), "node")
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Host: h, Dir: dir}
+	n := &Node{Host: h, Dir: dir, Iface: "-iface=eth0"}
 	n.Weft = &vtep.Weft{Host: h, Env: []string{control.EnvRunDir + "=" + string(n.RunDir()), "GORACE=atexit_sleep_ms=0"}}
 	return n, h.Sysctl("net.ipv4.ip_forward", "1")
 }
@@ -60,7 +61,11 @@ func (n *Node) File() (subnetenv.File, error) { return subnetenv.Read(n.SubnetFi
 
 // Flags are those that every agent of the node has, and more.
 func (n *Node) Flags(more ...string) []string {
-	return append([]string{"-iface=eth0", "--subnet-file=" + n.SubnetFile(), fmt.Sprintf("--healthz-port=%d", HealthPort)}, more...)
+	flags := []string{"--subnet-file=" + n.SubnetFile(), fmt.Sprintf("--healthz-port=%d", HealthPort)}
+	if n.Iface != "" {
+		flags = append([]string{n.Iface}, flags...)
+	}
+	return append(flags, more...)
 }
 
 // Start starts an agent with Flags and does not wait.

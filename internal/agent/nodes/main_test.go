@@ -65,11 +65,16 @@ func newNetwork(t testing.TB, nodes int) *network {
 	t.Helper()
 	w := &network{t: t, wire: newSwitch(t)}
 	w.addNodes(nodes)
+	w.storeOnFirst()
+	return w
+}
+
+// storeOnFirst has the first node's agent run the store.
+func (w *network) storeOnFirst() {
 	first := w.nodes[0]
 	w.store = "http://" + first.addr.String() + ":2379"
 	w.http = first.HTTP()
 	w.post = func(path string, body []byte) ([]byte, error) { return first.Post(w.store, path, body) }
-	return w
 }
 
 func newSwitch(t testing.TB) *lab.Switch {
@@ -84,19 +89,27 @@ func newSwitch(t testing.TB) *lab.Switch {
 func (w *network) addNodes(count int) {
 	w.t.Helper()
 	for i := range count {
-		addr := netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)})
-		w.nodes = append(w.nodes, newNode(w.t, w, w.wire, fmt.Sprintf("h%d", i+1), addr))
+		w.nodes = append(w.nodes, newNode(w.t, w, w.wire, fmt.Sprintf("h%d", i+1), nodeAddr(i)))
 	}
 }
 
+// nodeAddr is the address of one of the nodes.
+func nodeAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 4, 7, byte(21 + i)}) }
+
 func newNode(t testing.TB, w *network, wire *lab.Switch, name string, addr netip.Addr) *node {
+	t.Helper()
+	n := newLoneNode(t, w, name, addr)
+	check(t, wire.Plug(lab.Port{Host: n.Host, Addrs: []netip.Prefix{netip.PrefixFrom(n.addr, 24)}}))
+	return n
+}
+
+// newLoneNode makes a node that has no interface yet.
+func newLoneNode(t testing.TB, w *network, name string, addr netip.Addr) *node {
 	t.Helper()
 	own, err := flannelnode.New(lab.TestHost(t, name))
 	check(t, err)
 	t.Cleanup(func() { _ = own.End() })
-	n := &node{Node: own, t: t, net: w, addr: addr}
-	check(t, wire.Plug(lab.Port{Host: n.Host, Addrs: []netip.Prefix{netip.PrefixFrom(n.addr, 24)}}))
-	return n
+	return &node{Node: own, t: t, net: w, addr: addr}
 }
 
 // storeFlag says where the node's store is.
