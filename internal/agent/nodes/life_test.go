@@ -1,14 +1,11 @@
 package nodes
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -202,58 +199,30 @@ func lastLine(text string) string {
 func TestOlderAPI(t *testing.T) {
 	t.Parallel()
 	w := newNetwork(t, 2)
+	keys := olderAPI{w, "/atomic.io/network/"}
 	for _, n := range w.nodes {
 		n.start("--etcd-api=2", "--etcd-prefix=/atomic.io/network")
 	}
-	key := w.store + "/v2/keys/atomic.io/network/"
-	eventually(t, func() error {
-		req, err := http.NewRequest(http.MethodPut, key+"config?prevExist=false", strings.NewReader("value="+url.QueryEscape(hostGW)))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := w.http.Do(req)
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err
-	})
+	keys.configure(hostGW)
 	for _, n := range w.nodes {
 		n.ready()
 	}
 	pings(t, w)
-	resp, err := w.http.Get(key + "subnets")
-	check(t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	check(t, err)
+	leases := keys.leases()
 	for _, n := range w.nodes {
-		want := fmt.Sprintf(`"/atomic.io/network/subnets/%s","value":"{\"PublicIP\":\"%v\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}"`,
-			strings.ReplaceAll(n.file().Subnet.String(), "/", "-"), n.addr)
-		if !strings.Contains(string(text), want) {
-			t.Errorf("%s, want %s", text, want)
+		want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"host-gw"}`, n.addr)
+		if have := leases[n.leaseKey()]; have != want {
+			t.Errorf("%s: the lease is %s, want %s", n.Name, have, want)
 		}
 	}
-	if listed, want := w.list(key), []string{"/atomic.io/network/config", "/atomic.io/network/subnets"}; !slices.Equal(listed, want) {
+	var listed []string
+	for _, k := range keys.ls("") {
+		listed = append(listed, k.Key)
+	}
+	slices.Sort(listed)
+	if want := []string{"/atomic.io/network/config", "/atomic.io/network/subnets"}; !slices.Equal(listed, want) {
 		t.Errorf("%q, want %q", listed, want)
 	}
-}
-
-// list is what `etcdctl ls` prints.
-func (w *network) list(directory string) (keys []string) {
-	w.t.Helper()
-	resp, err := w.http.Get(strings.TrimSuffix(directory, "/"))
-	check(w.t, err)
-	defer resp.Body.Close()
-	var answer struct {
-		Node struct{ Nodes []struct{ Key string } }
-	}
-	check(w.t, json.NewDecoder(resp.Body).Decode(&answer))
-	for _, n := range answer.Node.Nodes {
-		keys = append(keys, n.Key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // The rules are put back when they are flushed, outlive the agent, and go with

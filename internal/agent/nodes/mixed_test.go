@@ -79,20 +79,6 @@ func (w *network) meshes() {
 	}
 }
 
-// create writes a key that is not there yet, for a day, in flannel's transaction.
-func (w *network) create(name, value string) {
-	w.t.Helper()
-	kv := keyValue{Key: []byte(prefix + name), Value: []byte(value), Lease: w.grant(86400)}
-	var answer struct{ Succeeded bool }
-	w.ask("kv/txn", map[string]any{
-		"compare": []any{map[string]any{"key": kv.Key, "target": "VERSION", "result": "EQUAL", "version": "0"}},
-		"success": []any{map[string]any{"requestPut": kv}},
-	}, &answer)
-	if !answer.Succeeded {
-		w.t.Fatal(name, "is there already")
-	}
-}
-
 // joinAsFlannel does what flanneld does on a host: lease, device, subnet file, and
 // for each lease of another node a neighbour, an FDB entry and a route.
 func (n *node) joinAsFlannel(subnet netip.Prefix) {
