@@ -1,16 +1,11 @@
 package nodes
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
 )
@@ -18,21 +13,55 @@ import (
 // envTransfer has the mixed network move so many MiB for each pair.
 const envTransfer = "WEFT_TRANSFER_MIB"
 
+// mixture is a network of type vxlan in which weft and flannel meet.
+type mixture struct {
+	config string
+	vni    uint32
+	port   uint16 // 0 for that of the kernel's device
+	old    bool   // flannel is of before v0.14, and the network in etcd's older interface
+	mib    int64  // that each pair moves
+}
+
+var mixtures = map[string]mixture{
+	"as a rule":     {config: overVXLAN, vni: 1, mib: 64},
+	"VNI and port":  {config: `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789}}`, vni: 42, port: 4789, mib: 4},
+	"flannel v0.11": {config: overVXLAN, vni: 1, old: true, mib: 4},
+}
+
 // A node with weft's device, one with the kernel's by weft's agent, and one on
 // which none of weft runs: the kernel's device is programmed there, and the lease
-// written, as flannel does it. Each container reaches each.
+// written, as flannel does it. Each node and container reaches each.
 func TestMixed(t *testing.T) {
 	t.Parallel()
 	lab.NeedKernelVXLAN(t)
+	for name, m := range mixtures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m.mix(t)
+		})
+	}
+}
+
+func (m *mixture) mix(t *testing.T) {
 	w := newNetwork(t, 3)
-	w.nodes[0].start("--datapath=user")
-	w.configure(overVXLAN)
-	w.nodes[1].start("--datapath=kernel")
+	keys, flags := registry(w), []string(nil)
+	if m.old {
+		keys, flags = olderAPI{w, prefix}, []string{"--etcd-api=2"}
+	}
+	w.nodes[0].start(append(flags, "--datapath=user")...)
+	keys.configure(m.config)
+	w.nodes[1].start(append(flags, "--datapath=kernel")...)
 	for _, n := range w.nodes[:2] {
 		n.ready()
+		device, err := n.Device(m.device())
+		check(t, err)
+		want := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":%d,"VtepMAC":"%v"}}`, n.addr, m.vni, device.MAC)
+		if have := keys.leases()[n.leaseKey()]; have != want {
+			t.Errorf("%s: the lease is %s, want %s", n.Name, have, want)
+		}
 	}
-	w.nodes[2].joinAsFlannel(netip.MustParsePrefix("172.7.200.0/24"))
-	w.meshes()
+	m.joinAsFlannel(w.nodes[2], keys, netip.MustParsePrefix("172.7.200.0/24"))
+	w.meshes(m.mib)
 }
 
 // Nodes of the udp backend, of which there may be more than two.
@@ -48,70 +77,56 @@ func TestMeshUDP(t *testing.T) {
 	for _, n := range w.nodes {
 		n.ready()
 	}
-	w.meshes()
+	w.meshes(64)
 }
 
-// meshes has each node's container ping every other, and send it checked bytes.
-func (w *network) meshes() {
+// place is a host with an address of the overlay.
+type place struct {
+	*lab.Host
+	addr netip.Addr
+}
+
+// places are the node itself, where the others' hosts come from, and a container.
+func (n *node) places() [2]place {
+	n.t.Helper()
+	c, addr := n.container()
+	return [2]place{{n.Host, n.file().Subnet.Masked().Addr()}, {c, addr}}
+}
+
+// meshes has each node and its container ping every other one, and send checked
+// bytes to the other of its kind.
+func (w *network) meshes(mib int64) {
 	w.t.Helper()
-	mib := int64(64)
 	if text := os.Getenv(envTransfer); text != "" {
 		var err error
 		mib, err = strconv.ParseInt(text, 10, 64)
 		check(w.t, err)
 	}
-	containers, addrs := make([]*lab.Host, len(w.nodes)), make([]netip.Addr, len(w.nodes))
+	all := make([][2]place, len(w.nodes))
 	for i, n := range w.nodes {
-		containers[i], addrs[i] = n.container()
+		all[i] = n.places()
 	}
-	for i, from := range containers {
-		for k, to := range containers {
+	for i, from := range all {
+		for k, to := range all {
 			if i == k {
 				continue
 			}
-			eventually(w.t, func() error { return from.Ping(addrs[k], lab.PingOptions{}).Lost() })
-			if err := from.Ping(addrs[k], lab.PingOptions{Count: 5}).Lost(); err != nil {
-				w.t.Error(err)
+			for kind := range from {
+				from[kind].pings(w.t, to)
+				_, err := lab.Transfer(from[kind].Host, to[kind].Host, netip.AddrPortFrom(to[kind].addr, 0), mib<<20)
+				check(w.t, err)
 			}
-			_, err := lab.Transfer(from, to, netip.AddrPortFrom(addrs[k], 0), mib<<20)
-			check(w.t, err)
 		}
 	}
 }
 
-// joinAsFlannel does what flanneld does on a host: lease, device, subnet file, and
-// for each lease of another node a neighbour, an FDB entry and a route.
-func (n *node) joinAsFlannel(subnet netip.Prefix) {
-	n.t.Helper()
-	const dev = "flannel.1"
-	check(n.t, n.AddKernelVXLAN(lab.VXLAN{Name: dev, ID: 1, Local: n.addr, Dev: "eth0", MTU: 1450, NoLearning: true}))
-	check(n.t, n.AddAddr(dev, netip.PrefixFrom(subnet.Addr(), 32)))
-	check(n.t, n.SetUp(dev))
-	device, err := n.Device(dev)
-	check(n.t, err)
-	record := fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"%v"}}`, n.addr, device.MAC)
-	peers := n.net.leases()
-	n.net.create("subnets/"+strings.ReplaceAll(subnet.String(), "/", "-"), record)
-	file := fmt.Sprintf("FLANNEL_NETWORK=172.7.0.0/16\nFLANNEL_SUBNET=%v/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n", subnet.Addr().Next())
-	check(n.t, os.WriteFile(n.SubnetFile(), []byte(file), 0o644))
-	for key, text := range peers {
-		n.meetAsFlannel(device, netip.MustParsePrefix(strings.ReplaceAll(key, "-", "/")), text)
+// pings pings places until they answer, and then wants no ping to be lost.
+func (p place) pings(t testing.TB, others [2]place) {
+	t.Helper()
+	for _, to := range others {
+		eventually(t, func() error { return p.Ping(to.addr, lab.PingOptions{}).Lost() })
+		if err := p.Ping(to.addr, lab.PingOptions{Count: 5}).Lost(); err != nil {
+			t.Errorf("%s to %s: %v", p.Name, to.Name, err)
+		}
 	}
-}
-
-func (n *node) meetAsFlannel(device lab.Device, subnet netip.Prefix, record string) {
-	n.t.Helper()
-	var peer struct {
-		PublicIP    netip.Addr
-		BackendData struct{ VtepMAC string }
-	}
-	check(n.t, json.Unmarshal([]byte(record), &peer))
-	mac, err := net.ParseMAC(peer.BackendData.VtepMAC)
-	check(n.t, err)
-	check(n.t, n.AddNeighbour(device.Name, subnet.Addr(), mac))
-	check(n.t, n.ChangeFDB(lab.FDBReplace, lab.FDBEntry{MAC: mac, Dev: device.Name, Dst: peer.PublicIP}))
-	check(n.t, n.Netlink().RouteReplace(&netlink.Route{
-		LinkIndex: device.Index, Gw: subnet.Addr().AsSlice(), Flags: int(netlink.FLAG_ONLINK),
-		Dst: &net.IPNet{IP: subnet.Addr().AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)},
-	}))
 }
