@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/proxy"
 )
 
 // device is that of the nodes.
@@ -60,6 +61,30 @@ func (n *node) meetAsFlannel(device lab.Device, subnet netip.Prefix, record stri
 		LinkIndex: device.Index, Gw: subnet.Addr().AsSlice(), Flags: int(netlink.FLAG_ONLINK),
 		Dst: &net.IPNet{IP: subnet.Addr().AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)},
 	}))
+}
+
+// joinWithProxy does what flanneld does on a host of a network of type udp: lease,
+// device with the network's route, subnet file, and for each lease of another node a
+// route of the proxy's.
+func (n *node) joinWithProxy(subnet netip.Prefix) *proxy.Proxy {
+	n.t.Helper()
+	const dev, network, mtu = "flannel0", "10.1.0.0/16", 1472
+	lab.NeedTUN(n.t)
+	p, err := proxy.New(n.Host, proxy.Config{Device: dev, MTU: mtu, Local: n.addr})
+	check(n.t, err)
+	n.t.Cleanup(p.Close)
+	check(n.t, n.AddAddr(dev, netip.PrefixFrom(subnet.Addr(), 32)))
+	check(n.t, n.SetUp(dev))
+	check(n.t, n.AddRoute(netip.MustParsePrefix(network), dev, netip.Addr{}))
+	peers := n.net.leases()
+	n.net.create(leaseName(subnet), fmt.Sprintf(`{"PublicIP":"%v","PublicIPv6":null}`, n.addr))
+	n.writeSubnetFile(network, subnet, mtu)
+	for key, text := range peers {
+		var peer peerRecord
+		check(n.t, json.Unmarshal([]byte(text), &peer))
+		p.Route(leased(key), peer.PublicIP)
+	}
+	return p
 }
 
 // leaseName is the key of a lease below the network's prefix.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weftnet/weft/internal/lab"
+	"github.com/weftnet/weft/internal/lab/proxy"
 )
 
 // envTransfer has the mixed network move so many MiB for each pair.
@@ -64,20 +65,28 @@ func (m *mixture) mix(t *testing.T) {
 	w.meshes(m.mib)
 }
 
-// Nodes of the udp backend, of which there may be more than two.
+// Nodes of the udp backend: on the third one is flannel's proxy, for which weft has
+// to finish all it sends.
 func TestMeshUDP(t *testing.T) {
 	t.Parallel()
 	w := newNetwork(t, 3)
-	for i, n := range w.nodes {
-		n.start()
-		if i == 0 {
-			w.configure(overUDP)
-		}
-	}
-	for _, n := range w.nodes {
+	w.nodes[0].start()
+	w.configure(overUDP)
+	w.nodes[1].start()
+	for _, n := range w.nodes[:2] {
 		n.ready()
 	}
+	p := w.nodes[2].joinWithProxy(netip.MustParsePrefix("10.1.200.0/24"))
+	defer checkSeen(t, p)
 	w.meshes(64)
+}
+
+// checkSeen wants a proxy to have got nothing but what it can use.
+func checkSeen(t *testing.T, p *proxy.Proxy) {
+	if seen := p.Seen(); seen.Datagrams == 0 || len(seen.Wrong) > 0 || seen.Greeted > seen.Datagrams/16 {
+		t.Errorf("the proxy got %d datagrams, %d with a greeting, and cannot use %d, such as %q",
+			seen.Datagrams, seen.Greeted, len(seen.Wrong), seen.Wrong[:min(len(seen.Wrong), 3)])
+	}
 }
 
 // place is a host with an address of the overlay.
