@@ -64,6 +64,13 @@ test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN 
 	CGO_ENABLED=0 go test -c -o bin/ $(addprefix ./,$(NOVXLAN_PKGS))
 	bin/novxlan -run '$(NOVXLAN_RUN)' $(NOVXLAN_BINS)
 
+# Flannel's own program, which needs neither iptables nor anything else here: FLANNELD is its path, FLANNELD_ETCD_API 2 before v0.18.
+FLANNELD_ETCD_API ?= 3
+
+.PHONY: test-flanneld
+test-flanneld: ## have the flanneld at FLANNELD between two weft nodes, by each backend
+	WEFT_TEST_FLANNELD=$(abspath $(FLANNELD)) WEFT_TEST_FLANNELD_API=$(FLANNELD_ETCD_API) go test -count=1 -v -tags flanneld -run '^TestFlanneld$$' ./internal/agent/nodes
+
 # Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take eight minutes); functions for FUNCTIME each. What a
 # whole run printed becomes the results file, from which the documents are made.
 .PHONY: bench
@@ -102,6 +109,7 @@ lint: lint-go lint-ports ## run the linters and vet what is built for other mach
 .PHONY: lint-go
 lint-go:
 	$(TOOL) golangci-lint run ./...
+	go vet -tags flanneld ./internal/agent/nodes
 	cd tools && go tool golangci-lint run ./...
 
 .PHONY: lint-ports

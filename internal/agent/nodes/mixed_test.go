@@ -111,19 +111,30 @@ func (w *network) meshes(mib int64) {
 		mib, err = strconv.ParseInt(text, 10, 64)
 		check(w.t, err)
 	}
+	reach(w.t, w.everywhere(), mib)
+}
+
+// everywhere is the places of all nodes.
+func (w *network) everywhere() [][2]place {
+	w.t.Helper()
 	all := make([][2]place, len(w.nodes))
 	for i, n := range w.nodes {
 		all[i] = n.places()
 	}
+	return all
+}
+
+func reach(t testing.TB, all [][2]place, mib int64) {
+	t.Helper()
 	for i, from := range all {
 		for k, to := range all {
 			if i == k {
 				continue
 			}
 			for kind := range from {
-				from[kind].pings(w.t, to)
+				from[kind].pings(t, to)
 				_, err := lab.Transfer(from[kind].Host, to[kind].Host, netip.AddrPortFrom(to[kind].addr, 0), mib<<20)
-				check(w.t, err)
+				check(t, err)
 			}
 		}
 	}

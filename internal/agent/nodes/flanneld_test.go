@@ -1,0 +1,127 @@
+//go:build flanneld
+
+package nodes
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/weftnet/weft/internal/lab"
+)
+
+// Flannel's own program and the version of etcd's interface that it knows, which is
+// 2 before v0.18. It needs no iptables.
+const (
+	envFlanneld    = "WEFT_TEST_FLANNELD" // path
+	envFlanneldAPI = "WEFT_TEST_FLANNELD_API"
+)
+
+// A flanneld between two weft nodes: all reach one another. Then one of the others
+// leaves for good, and another one comes; weft stands in for flanneld with the same
+// subnet, and flanneld comes back.
+func TestFlanneld(t *testing.T) {
+	if os.Getenv(envFlanneld) == "" {
+		t.Fatalf("%s does not say where flanneld is", envFlanneld)
+	}
+	for name, config := range map[string]string{
+		"vxlan":         overVXLAN,
+		"VNI and port":  `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789}}`,
+		"DirectRouting": `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`,
+		"udp":           overUDP,
+		"host-gw":       hostGW,
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab.NeedKernelVXLAN(t)
+			meetFlanneld(t, config)
+		})
+	}
+}
+
+func meetFlanneld(t *testing.T, config string) {
+	w := newNetwork(t, 3)
+	keys, flags := registry(w), []string{"--datapath=user"}
+	if os.Getenv(envFlanneldAPI) == "2" {
+		keys, flags = olderAPI{w, prefix}, append(flags, "--etcd-api=2")
+	}
+	first, other, last := w.nodes[0], w.nodes[1], w.nodes[2]
+	first.start(flags...)
+	keys.configure(config)
+	last.start(flags...)
+	first.ready()
+	last.ready()
+	other.startFlanneld()
+	all := w.everywhere()
+	if config == hostGW { // which gives nodes no address of the overlay but their bridge's
+		for i, n := range w.nodes {
+			all[i][0].addr = n.file().Subnet.Addr().Next()
+		}
+	}
+	reach(t, all, 64)
+
+	gone := keys.leases()[last.leaseKey()]
+	last.takeBack(flags...)
+	if left := keys.leases()[last.leaseKey()]; gone == "" || left != "" {
+		t.Errorf("the lease of %s was %q and is %q", last.Name, gone, left)
+	}
+	if config != overUDP { // where flannel's proxy has the routes
+		subnet := last.file().Subnet.String()
+		eventually(t, func() error {
+			if routes := other.routes(); strings.Contains(routes, subnet) {
+				return fmt.Errorf("flanneld still has the way to %s:\n%s", last.Name, routes)
+			}
+			return nil
+		})
+	}
+	last.start(flags...).ready()
+	reach(t, all, 1) // the same subnet, that the file names
+
+	other.standsIn(flags...)
+	reach(t, all, 1)
+	other.takeBack(flags...)
+	other.startFlanneld()
+	reach(t, all, 1)
+}
+
+// startFlanneld starts flanneld as the node's agent, and waits until it has a subnet.
+func (n *node) startFlanneld() {
+	n.t.Helper()
+	p, err := n.Spawn(nil, os.Getenv(envFlanneld), "-iface=eth0", "-subnet-file="+n.SubnetFile(), "-iptables-forward-rules=false", "-etcd-endpoints="+n.net.store)
+	check(n.t, err)
+	n.Agent = p
+	eventually(n.t, func() error {
+		if !strings.Contains(p.Stderr(), "Running backend") {
+			return fmt.Errorf("flanneld does not run yet:\n%s", p.Stderr())
+		}
+		return nil
+	})
+}
+
+// takeBack ends the agent and takes back what it made. The subnet stays noted for the
+// next one, so that containers keep their addresses.
+func (n *node) takeBack(flags ...string) {
+	n.t.Helper()
+	if p := n.Agent; p != nil {
+		_, err := p.Stop()
+		check(n.t, err)
+	}
+	noted, err := os.ReadFile(n.SubnetFile())
+	check(n.t, err)
+	if out := n.run(append([]string{"agent", "--cleanup"}, n.flags(flags...)...)...); out.Status != 0 {
+		n.t.Fatal(out.Stderr)
+	}
+	check(n.t, os.WriteFile(n.SubnetFile(), noted, 0o644))
+}
+
+// standsIn has weft go on in the place of flanneld.
+func (n *node) standsIn(flags ...string) {
+	n.t.Helper()
+	had := n.leaseKey()
+	_, err := n.Agent.Stop()
+	check(n.t, err)
+	n.start(flags...).ready()
+	if has := n.leaseKey(); has != had {
+		n.t.Errorf("%s had %s of flanneld, and has %s", n.Name, had, has)
+	}
+}
