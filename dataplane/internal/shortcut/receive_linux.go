@@ -15,7 +15,7 @@ const (
 	receiveECNAt  = receiveTimeAt - 8  // u64, of the outer header
 	receiveSizeAt = receiveECNAt - 8   // u64, bytes to count
 	receiveFigure = receiveSizeAt - 8  // u32, the key of the figures
-	receiveEther  = receiveFigure - 16 // the inner Ethernet header
+	receiveEther  = receiveFigure - 24 // the inner Ethernet header, and bareHeld bytes of a bare packet
 	receiveJoin   = receiveEther - 8   // u64, index of the device that joins segments, or 0
 	receiveScrub  = receiveJoin - 8    // u64, index of the device by which it is scrubbed, or 0
 	receiveRun    = receiveScrub - 8   // u64, not 0 if it is a run of datagrams
@@ -220,6 +220,10 @@ func (t *Table) innerEther(a *assembler) {
 	a.load32(asm.R4, asm.RFP, receiveKeyAt+receiveKeyVNI)
 	a.unless(asm.R4, network32(bareVNI), "framed")
 	a.clear(receiveEther, 16)
+	for i := int16(0); i < bareHeld; i += 2 {
+		a.load16(asm.R4, asm.R2, udpAndVXLAN+14+i)
+		a.store(asm.RFP, receiveEther+14+i, asm.R4, asm.Half)
+	}
 	a.load8(asm.R3, asm.R2, udpAndVXLAN+14)
 	a.add(asm.RSh.Imm(asm.R3, 4), asm.Mov.Imm(asm.R4, network(0x0800)), asm.JEq.Imm(asm.R3, 4, "bare"), asm.Mov.Imm(asm.R4, network(0x86dd)))
 	a.here("bare")
@@ -314,15 +318,7 @@ func (t *Table) receiveIn(a *assembler) {
 		t.scrubber.scrub(a, receiveEther, receiveSizeAt, receiveScrub, receiveBuffer)
 		a.here("plain")
 	}
-	a.add(asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv4, asm.DWord))
-	a.load16(asm.R3, asm.RFP, receiveEther+12)
-	a.add(asm.JEq.Imm(asm.R3, network(0x0800), "decap"), asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv6, asm.DWord))
-	a.here("decap")
-	a.add(asm.Mov.Imm(asm.R2, -udpAndVXLAN), asm.Sub.Reg(asm.R2, rFirst), asm.Mov.Reg(asm.R1, rSkb),
-		asm.Mov.Imm(asm.R3, roomBehindMAC), asm.FnSkbAdjustRoom.Call())
-	a.unless(asm.R0, 0, toWait)
-	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther),
-		asm.Mov.Imm(asm.R4, 14), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
+	takeOff(a, "torn")
 	a.count(t.figures, figureRx, receiveFigure, receiveSizeAt, "counted")
 	a.load64(asm.R1, asm.RFP, receiveJoin)
 	a.add(asm.JEq.Imm(asm.R1, 0, "straight"))
@@ -333,4 +329,35 @@ func (t *Table) receiveIn(a *assembler) {
 	a.here("straight")
 	a.load32(asm.R1, rFlow, flowIfIndex)
 	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
+	a.drops("torn")
+}
+
+// bareHeld is how many bytes of a bare packet are taken off with the outer headers, and
+// put back. The kernel notes where a checksum is that is still to be put in, which is
+// the outer one where a socket on this machine, or behind a virtual device, has sent
+// the datagram. It forgets that where so much is taken off that the place lies
+// before the packet. Outer headers alone are too little: the place comes to
+// lie in the Ethernet header. The inner packet would be taken for an unfinished one,
+// and to translate its addresses would spoil its checksum, which is whole.
+const bareHeld = 8
+
+// takeOff has the inner Ethernet header in place of the outer headers, or goes
+// elsewhere with a packet that is not whole.
+func takeOff(a *assembler, elsewhere string) {
+	a.add(asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv4, asm.DWord))
+	a.load16(asm.R3, asm.RFP, receiveEther+12)
+	a.add(asm.JEq.Imm(asm.R3, network(0x0800), "decap"), asm.LoadImm(asm.R4, roomFixedGSO|roomDecapIPv6, asm.DWord))
+	a.here("decap")
+	a.add(asm.Mov.Imm(asm.R2, -udpAndVXLAN), asm.Sub.Reg(asm.R2, rFirst), asm.Mov.Imm(rFirst, 14))
+	a.load32(asm.R1, asm.RFP, receiveKeyAt+receiveKeyVNI)
+	a.unless(asm.R1, network32(bareVNI), "headers")
+	a.add(asm.Sub.Imm(asm.R2, bareHeld), asm.Mov.Imm(rFirst, 14+bareHeld))
+	a.here("headers")
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R3, roomBehindMAC), asm.FnSkbAdjustRoom.Call())
+	a.unless(asm.R0, 0, toWait)
+	a.add(asm.JEq.Imm(rFirst, 14, "taken"))
+	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, bareHeld)}, roomFixedGSO, elsewhere)
+	a.here("taken")
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther),
+		asm.Mov.Reg(asm.R4, rFirst), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
 }
