@@ -24,10 +24,11 @@ const (
 	echoBuffer = 4 << 20                // bytes of each socket's receive buffer
 )
 
-// Echoed counts the datagrams of an echo run.
+// Echoed tells of the datagrams of an echo run.
 type Echoed struct {
-	Datagrams int // answered
-	Lost      int // tries without an answer; each was sent again
+	Datagrams int        // answered
+	Lost      int        // tries without an answer; each was sent again
+	From      netip.Addr // where the last one came from, as who answered it saw it
 }
 
 // Echo sends a datagram of each size, one after the other, from one host to an
@@ -35,11 +36,18 @@ type Echoed struct {
 // holds follows from its size, and both ends check it: a changed one is an
 // error. A lost one is sent again, a few times, and counted.
 func Echo(from, to *Host, addr netip.AddrPort, sizes []int) (Echoed, error) {
+	return EchoVia(addr.Addr(), from, to, addr, sizes)
+}
+
+// EchoVia is Echo for a host that is asked by an address which is translated to
+// its own on the way, as that of a service is. Echoes have to come from there.
+func EchoVia(via netip.Addr, from, to *Host, addr netip.AddrPort, sizes []int) (Echoed, error) {
 	var e Echoed
 	run, err := newEchoRun(from, to, addr)
 	if err != nil {
 		return e, fmt.Errorf("echo from %s to %s: %w", from.Name, to.Name, err)
 	}
+	run.to = netip.AddrPortFrom(via, run.to.Port())
 	served := make(chan error, 1)
 	go func() { served <- run.serve() }()
 	for _, size := range sizes {
@@ -52,7 +60,9 @@ func Echo(from, to *Host, addr netip.AddrPort, sizes []int) (Echoed, error) {
 	}
 	_ = run.client.Close()
 	_ = run.server.Close() // ends serve
-	if err := errors.Join(err, <-served); err != nil {
+	err = errors.Join(err, <-served)
+	e.From = run.seen
+	if err != nil {
 		return e, fmt.Errorf("echo from %s to %s: %w", from.Name, to.Name, err)
 	}
 	return e, nil
@@ -62,6 +72,7 @@ type echoRun struct {
 	client, server *net.UDPConn
 	to             netip.AddrPort
 	buf            []byte
+	seen           netip.Addr // the source of the last datagram; serve's until it has ended
 }
 
 func newEchoRun(from, to *Host, addr netip.AddrPort) (*echoRun, error) {
@@ -80,7 +91,7 @@ func newEchoRun(from, to *Host, addr netip.AddrPort) (*echoRun, error) {
 		return nil, errors.Join(err, server.Close())
 	}
 	port := server.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	return &echoRun{client, server, netip.AddrPortFrom(addr.Addr(), port), make([]byte, 1<<16)}, nil
+	return &echoRun{client: client, server: server, to: netip.AddrPortFrom(addr.Addr(), port), buf: make([]byte, 1<<16)}, nil
 }
 
 func listenUDP(h *Host, addr string) (*net.UDPConn, error) {
@@ -113,6 +124,7 @@ func (r *echoRun) serve() error {
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
+		r.seen = from.Addr().Unmap()
 		if err == nil {
 			err = checkPattern("on the way there", buf[:n])
 		}
@@ -150,9 +162,12 @@ func (r *echoRun) await(size int) error {
 		return err
 	}
 	for {
-		n, _, err := r.client.ReadFromUDPAddrPort(r.buf)
+		n, from, err := r.client.ReadFromUDPAddrPort(r.buf)
 		if err != nil {
 			return err
+		}
+		if from.Port() != r.to.Port() || from.Addr().Unmap().WithZone("") != r.to.Addr().WithZone("") {
+			return fmt.Errorf("an echo of what went to %v comes from %v", r.to, from)
 		}
 		if err := checkPattern("on the way back", r.buf[:n]); err != nil {
 			return err

@@ -40,6 +40,12 @@ func TestSendUDP(t *testing.T) {
 				check(t, err)
 				e, _ := dissect.DecodeVXLAN(frame, 8472)
 				checkForged(t, e, o, payload)
+				check(t, lab.Eventually(waitLimit, func() error {
+					if n, err := b.BadChecksums(); err != nil || (n > 0) != (o.BadChecksum && c.dst.Is4()) {
+						return fmt.Errorf("%d packets with a wrong checksum: %w", n, err)
+					}
+					return nil
+				}))
 			})
 		}
 	}

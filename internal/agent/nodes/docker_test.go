@@ -1,14 +1,9 @@
 package nodes
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -32,11 +27,11 @@ func TestDockerHosts(t *testing.T) {
 	t.Parallel()
 	lab.NeedNFTables(t)
 	eachDatapath(t, func(t *testing.T, datapath string) {
-		o := newDockerHosts(t, datapath, (*node).dockerTables)
+		o := newDockerHosts(t, overVXLAN, (*node).dockerTables, "--ip-masq", "--datapath="+datapath)
 		outside := o.nodes[2]
 		check(t, outside.AddRoute(netip.PrefixFrom(service, 32), "eth0", o.nodes[0].addr))
 		for _, n := range o.nodes[:2] {
-			o.checkOffloads(n)
+			o.checkOffloads(n, "flannel.1")
 			n.dockerMasquerade()
 		}
 		o.nodes[0].serve(service, o.addrs[1])
@@ -67,18 +62,20 @@ func (o *overlay) checkTraffic() {
 	outside := o.nodes[2]
 	o.seen(o.containers[0], o.containers[1], o.addrs[1], o.addrs[0])
 	o.seen(o.containers[0], outside.Host, outside.addr, o.nodes[0].addr)
-	o.askService(o.containers[0])
-	o.askService(outside.Host)
+	check(o.t, errors.Join(
+		o.toService(o.containers[0], o.addrs[0]).overTCP(),
+		o.toService(outside.Host, o.nodes[0].base()).overTCP(),
+	))
 }
 
 // checkOffloads wants a node and its container to leave to devices what these can
 // do of checksums and segments.
-func (o *overlay) checkOffloads(n *node) {
+func (o *overlay) checkOffloads(n *node, device string) {
 	o.t.Helper()
 	for dev, wants := range map[string][]string{
-		"eth0":      slices.Sorted(maps.Keys(lab.OffloadsOn())),
-		"veth0":     slices.Sorted(maps.Keys(lab.OffloadsOn())),
-		"flannel.1": {"tx-checksum-ip-generic", "tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"},
+		"eth0":  slices.Sorted(maps.Keys(lab.OffloadsOn())),
+		"veth0": slices.Sorted(maps.Keys(lab.OffloadsOn())),
+		device:  {"tx-checksum-ip-generic", "tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"},
 	} {
 		on, err := n.Offloads(dev)
 		check(o.t, err)
@@ -94,14 +91,14 @@ var service = netip.MustParseAddr("10.96.0.10")
 
 // newDockerHosts makes two nodes, prepared before their agents are started, and a
 // host outside the network.
-func newDockerHosts(t *testing.T, datapath string, prepare func(*node)) *overlay {
+func newDockerHosts(t *testing.T, config string, prepare func(*node), flags ...string) *overlay {
 	t.Helper()
 	o := &overlay{network: newNetwork(t, 3)}
 	for i, n := range o.nodes[:2] {
 		prepare(n)
-		n.start("--ip-masq", "--iptables-resync=1", "--datapath="+datapath)
+		n.start(append(flags, "--iptables-resync=1")...)
 		if i == 0 {
-			o.configure(overVXLAN)
+			o.configure(config)
 		}
 	}
 	for i, n := range o.nodes[:2] {
@@ -134,7 +131,9 @@ func (n *node) dockerTables() {
 			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drops,
 		})
 		nat := c.AddTable(ipTable("nat"))
-		for name, hook := range map[string]*nftables.ChainHook{"PREROUTING": nftables.ChainHookPrerouting, "POSTROUTING": nftables.ChainHookPostrouting} {
+		for name, hook := range map[string]*nftables.ChainHook{
+			"PREROUTING": nftables.ChainHookPrerouting, "OUTPUT": nftables.ChainHookOutput, "POSTROUTING": nftables.ChainHookPostrouting,
+		} {
 			priority := nftables.ChainPriorityNATDest
 			if name == "POSTROUTING" {
 				priority = nftables.ChainPriorityNATSource
@@ -163,19 +162,33 @@ func (n *node) flush(table, chain string) {
 // dockerMasquerade is -A POSTROUTING -s SUBNET ! -o docker0 -j MASQUERADE.
 func (n *node) dockerMasquerade() {
 	n.t.Helper()
-	subnet := n.file().Subnet
-	n.appendRule("nat", "POSTROUTING", append(address(12, subnet.Addr().AsSlice()[:subnet.Bits()/8]),
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: append([]byte("docker0"), make([]byte, 9)...)},
-		&expr.Masq{})...)
+	n.masqueradeOut()
 }
 
-// serve is kube-proxy's -A PREROUTING -d SERVICE -j DNAT --to BACKEND.
+// masqueradeOut is that rule for what matches more.
+func (n *node) masqueradeOut(more ...expr.Any) {
+	n.t.Helper()
+	subnet := n.file().Subnet
+	n.appendRule("nat", "POSTROUTING", slices.Concat(address(12, subnet.Addr().AsSlice()[:subnet.Bits()/8]), more, []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: append([]byte("docker0"), make([]byte, 9)...)},
+		&expr.Masq{},
+	})...)
+}
+
+// serve is kube-proxy's -d SERVICE -j DNAT --to BACKEND, in PREROUTING for others
+// and in OUTPUT for the node itself, in the place of what was there.
 func (n *node) serve(service, backend netip.Addr) {
 	n.t.Helper()
-	n.appendRule("nat", "PREROUTING", append(address(16, service.AsSlice()),
-		&expr.Immediate{Register: 1, Data: backend.AsSlice()},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nftables.TableFamilyIPv4), RegAddrMin: 1})...)
+	n.nft(func(c *nftables.Conn) {
+		for _, name := range []string{"PREROUTING", "OUTPUT"} {
+			chain := &nftables.Chain{Name: name, Table: ipTable("nat")}
+			c.FlushChain(chain)
+			c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: append(address(16, service.AsSlice()),
+				&expr.Immediate{Register: 1, Data: backend.AsSlice()},
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nftables.TableFamilyIPv4), RegAddrMin: 1})})
+		}
+	})
 }
 
 // address compares what is in the IP header from offset on.
@@ -214,48 +227,4 @@ func (o *overlay) source(from, to *lab.Host, dst, want netip.Addr) error {
 		return fmt.Errorf("%s sees %v, want %v", to.Name, ip.SrcIP, want)
 	}
 	return nil
-}
-
-// askService has a host send bytes to the service, and wants them to be answered
-// with what they add up to.
-func (o *overlay) askService(client *lab.Host) {
-	o.t.Helper()
-	var listener net.Listener
-	check(o.t, o.containers[1].Do(func() (err error) {
-		listener, err = net.Listen("tcp", netip.AddrPortFrom(o.addrs[1], 0).String())
-		return err
-	}))
-	defer listener.Close()
-	served := make(chan error, 1)
-	go func() { served <- answerSum(listener) }()
-	port := uint16(listener.Addr().(*net.TCPAddr).Port)
-	var conn net.Conn
-	check(o.t, client.Do(func() (err error) {
-		conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(service, port).String(), soon)
-		return err
-	}))
-	defer conn.Close()
-	sum := sha256.New()
-	_, err := io.CopyN(io.MultiWriter(conn, sum), rand.NewChaCha8([32]byte{}), 8<<20)
-	check(o.t, errors.Join(err, conn.(*net.TCPConn).CloseWrite()))
-	answer, err := io.ReadAll(conn)
-	check(o.t, errors.Join(err, <-served))
-	if !bytes.Equal(answer, sum.Sum(nil)) {
-		o.t.Errorf("the service answers %x, want %x", answer, sum.Sum(nil))
-	}
-}
-
-// answerSum takes one connection, and answers with the sum of what it got.
-func answerSum(l net.Listener) error {
-	conn, err := l.Accept()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, conn); err != nil {
-		return err
-	}
-	_, err = conn.Write(sum.Sum(nil))
-	return err
 }

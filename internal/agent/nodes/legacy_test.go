@@ -19,7 +19,7 @@ func TestLegacyDockerHosts(t *testing.T) {
 	lab.NeedLegacyIptables(t)
 	lab.NeedNFTables(t)
 	eachDatapath(t, func(t *testing.T, datapath string) {
-		o := newDockerHosts(t, datapath, (*node).legacyDockerTables)
+		o := newDockerHosts(t, overVXLAN, (*node).legacyDockerTables, "--ip-masq", "--datapath="+datapath)
 		for _, n := range o.nodes[:2] { // docker's rule comes before weft's now
 			n.legacyMasquerade()
 		}
