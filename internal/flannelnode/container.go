@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/weftnet/weft/internal/flannel/subnetenv"
 	"github.com/weftnet/weft/internal/lab"
 )
 
@@ -20,17 +21,28 @@ func (n *Node) Attach(c *lab.Host) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	gateway := f.Subnet.Addr().Next()
+	own := gateway(f).Next()
+	return own, n.AttachAt(c, own)
+}
+
+// AttachAt makes c a container with an address of the node's subnet.
+func (n *Node) AttachAt(c *lab.Host, own netip.Addr) error {
+	f, err := n.File()
+	if err != nil {
+		return err
+	}
 	if _, err := n.Device(Bridge); err != nil {
-		if err := errors.Join(n.AddBridge(Bridge), n.AddAddr(Bridge, netip.PrefixFrom(gateway, f.Subnet.Bits()))); err != nil {
-			return netip.Addr{}, err
+		if err := errors.Join(n.AddBridge(Bridge), n.AddAddr(Bridge, netip.PrefixFrom(gateway(f), f.Subnet.Bits()))); err != nil {
+			return err
 		}
 	}
-	own := gateway.Next()
 	err = lab.Connect(lab.Port{Host: n.Host, Dev: "veth0", MTU: f.MTU}, lab.Port{Host: c, MTU: f.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(own, f.Subnet.Bits())}})
 	if err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	err = n.SetMaster(Bridge, "veth0")
-	return own, errors.Join(err, c.AddRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), "eth0", gateway))
+	return errors.Join(err, c.AddRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), "eth0", gateway(f)))
 }
+
+// gateway is the bridge's address.
+func gateway(f subnetenv.File) netip.Addr { return f.Subnet.Addr().Next() }

@@ -180,6 +180,14 @@ func (n *node) container() (*lab.Host, netip.Addr) {
 	return c, own
 }
 
+// containerAt starts one that has an address of the node's subnet.
+func (n *node) containerAt(own netip.Addr) *lab.Host {
+	n.t.Helper()
+	c := lab.TestHost(n.t, "c-"+n.Name)
+	check(n.t, n.AttachAt(c, own))
+	return c
+}
+
 // routes are those of the main table, much as `ip route` writes them.
 func (n *node) routes() string {
 	n.t.Helper()

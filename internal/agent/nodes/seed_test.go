@@ -82,19 +82,27 @@ func TestSeedLines(t *testing.T) {
 func (s *seed) start(t *testing.T) *overlay {
 	t.Helper()
 	o := &overlay{network: newNetwork(t, 2)}
+	s.startAgents(t, o.network)
 	for i, n := range o.nodes {
-		check(t, n.Netlink().RouteAdd(&netlink.Route{Gw: net.IPv4(10, 4, 7, 1), Protocol: unix.RTPROT_STATIC, Priority: 100}))
-		check(t, os.WriteFile(n.SubnetFile(), []byte(s.words(o.network, i, s.file)), 0o644))
-		n.start("--datapath=" + s.datapaths[i])
-		if i == 0 {
-			o.configure(s.config)
-		}
-	}
-	for i, n := range o.nodes {
-		n.ready()
 		o.containers[i], o.addrs[i] = n.container()
 	}
 	return o
+}
+
+// startAgents has the agents of the first two nodes ready.
+func (s *seed) startAgents(t *testing.T, w *network) {
+	t.Helper()
+	for i, n := range w.nodes[:2] {
+		check(t, n.Netlink().RouteAdd(&netlink.Route{Gw: net.IPv4(10, 4, 7, 1), Protocol: unix.RTPROT_STATIC, Priority: 100}))
+		check(t, os.WriteFile(n.SubnetFile(), []byte(s.words(w, i, s.file)), 0o644))
+		n.start("--datapath=" + s.datapaths[i])
+		if i == 0 {
+			w.configure(s.config)
+		}
+	}
+	for _, n := range w.nodes[:2] {
+		n.ready()
+	}
 }
 
 // words puts in what a text says of a node and of its peer.
