@@ -24,6 +24,7 @@ import (
 	"github.com/weftnet/weft/internal/flannel/netfilter"
 	"github.com/weftnet/weft/internal/flannel/registry"
 	"github.com/weftnet/weft/internal/flannel/subnet"
+	"github.com/weftnet/weft/internal/lab"
 )
 
 const vxlanNet = `{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan"}}`
@@ -312,6 +313,39 @@ func TestReplaceFails(t *testing.T) {
 	if want := []string{"cleanup host-gw", "cleanup vxlan"}; !slices.Equal(r.noted(), want) {
 		t.Errorf("%q, want %q", r.noted(), want)
 	}
+}
+
+// TestGoneNamespace has notes of a namespace that had this one's inode. What they tell
+// of is gone: nothing is taken back for them, which is said. By notes that do not say
+// what namespace they are of, as those of an older version, an agent goes.
+func TestGoneNamespace(t *testing.T) {
+	lab.NeedLinux(t, 5, 14, "the cookie of a network namespace")
+	n := newNetwork(t)
+	n.put("config", vxlanNet)
+	o := options(t, n, "192.0.2.1")
+	run(t, o).ready().stop()
+	is := func(config string, change func(*memory), cleanups ...string) {
+		t.Helper()
+		m, err := openMemory(o.RunDir, o.SubnetFile)
+		check(t, err)
+		change(m)
+		check(t, m.save())
+		check(t, m.file.Close())
+		n.put("config", config)
+		r := run(t, o).ready()
+		r.stop()
+		var got []string
+		for _, b := range r.made[1:] {
+			got = append(got, b.noted()...)
+		}
+		said := r.said("of a network namespace that is gone")
+		if !slices.Equal(got, cleanups) || (said == 1) != (len(cleanups) == 0) {
+			t.Errorf("%s: %q, want %q; said %d times", config, got, cleanups, said)
+		}
+	}
+	is(hostGWNet, func(m *memory) { m.Cookie++ })
+	is(vxlanNet, func(*memory) {}, "cleanup host-gw")
+	is(hostGWNet, func(m *memory) { m.Cookie = 0 }, "cleanup vxlan")
 }
 
 // A config that this node cannot use costs it nothing: what the former one made

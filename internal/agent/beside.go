@@ -11,7 +11,7 @@ import (
 
 // beside tells what the agents of other networks in this network namespace want
 // of the packet filter, whose chains all share. Like their devices, their rules
-// stay when they end, until `--cleanup` removes the file.
+// stay when they end, until `--cleanup` removes the file or the namespace is gone.
 type beside struct {
 	memory *memory
 	known  map[string]netfilter.Rules // by file, as last read
@@ -47,7 +47,12 @@ func (b beside) read(path string) (netfilter.Rules, error) {
 		return netfilter.Rules{}, err
 	}
 	defer file.Close()
-	if other, err := readHeld(file); err == nil {
+	other, err := readHeld(file)
+	switch {
+	case err != nil:
+	case other.elsewhere(b.memory.Cookie):
+		delete(b.known, path)
+	default:
 		b.known[path] = other.Rules
 	}
 	return b.known[path], nil

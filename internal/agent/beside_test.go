@@ -42,6 +42,12 @@ func TestBeside(t *testing.T) {
 	check(t, err)
 	check(t, os.WriteFile(memories[1].file.Name(), text[:len(text)/2], 0o600))
 	knows("half written", first, want[1])
+	memories[1].Cookie++
+	check(t, memories[1].save())
+	knows("of a namespace that is gone", first, netfilter.Rules{})
+	memories[1].Cookie--
+	check(t, memories[1].save())
+	knows("of this one", first, want[1])
 	check(t, memories[1].forget())
 	knows("removed", first)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"github.com/weftnet/weft/internal/control"
 	"github.com/weftnet/weft/internal/flannel/backend"
 	"github.com/weftnet/weft/internal/flannel/lease"
@@ -25,12 +27,14 @@ import (
 type memory struct {
 	file   *os.File
 	others string // pattern of the files of all agents in the namespace
+	gone   bool   // what stood in the file was of a namespace that is gone
 	held
 }
 
 // held is what stands in the file.
 type held struct {
-	PID int
+	PID    int
+	Cookie uint64 `json:",omitempty"` // of the network namespace, 0 where that is not known
 	made
 	Left  []made // by former configs, and not taken back yet
 	Lease lease.Lease
@@ -64,7 +68,22 @@ func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
 		}
 	}
 	m.load()
+	m.enter(control.NetNSCookie())
 	return m, nil
+}
+
+// enter forgets what was made in another namespace, which went with that: its inode,
+// by which the file is named, is this one's by now.
+func (m *memory) enter(cookie uint64) {
+	if m.gone = m.elsewhere(cookie); m.gone {
+		m.held = held{}
+	}
+	m.Cookie = cookie
+}
+
+// elsewhere reports whether the namespace is known to be another one.
+func (h *held) elsewhere(cookie uint64) bool {
+	return h.Cookie != 0 && cookie != 0 && h.Cookie != cookie
 }
 
 // open opens and locks the file. It leaves none open that another process, which
@@ -178,5 +197,9 @@ func (n *node) openMemory(context.Context) (err error) {
 		return err
 	}
 	n.atEnd(func() { n.memory.file.Close() })
+	if n.memory.gone {
+		n.Log.Warn("what an agent has noted is of a network namespace that is gone: it is not gone by, and written over",
+			zap.String("file", n.memory.file.Name()))
+	}
 	return n.memory.save()
 }

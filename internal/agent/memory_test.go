@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftnet/weft/internal/control"
 	"github.com/weftnet/weft/internal/flannel/netfilter"
+	"github.com/weftnet/weft/internal/lab"
 )
 
 // TestMemory has an agent that was killed while it wrote, one that comes while
@@ -44,4 +45,35 @@ func TestMemory(t *testing.T) {
 	}
 	check(t, m.file.Close())
 	check(t, next.file.Close())
+}
+
+// TestMemoryOfGoneNamespace has a namespace whose inode another one had, in which an
+// agent noted something. The kernel gives inodes again, but to whom it likes: the file
+// gets the name that it would have then.
+func TestMemoryOfGoneNamespace(t *testing.T) {
+	lab.NeedLinux(t, 5, 14, "the cookie of a network namespace")
+	dir := control.RunDir(t.TempDir())
+	subnetFile := filepath.Join(string(dir), "subnet.env")
+	former, h := lab.TestHost(t, "former"), lab.TestHost(t, "now")
+	open := func(h *lab.Host, wantType string, wantGone bool) (m *memory) {
+		t.Helper()
+		check(t, h.Do(func() (err error) { m, err = openMemory(dir, subnetFile); return err }))
+		if m.Type != wantType || m.gone != wantGone {
+			t.Errorf("read type %q, gone %v; want %q, %v", m.Type, m.gone, wantType, wantGone)
+		}
+		return m
+	}
+	m := open(former, "", false)
+	m.Type = "vxlan"
+	check(t, m.save())
+	check(t, m.file.Close())
+	check(t, open(former, "vxlan", false).file.Close())
+	var path string
+	check(t, h.Do(func() (err error) { path, _, err = memoryPath(dir, subnetFile); return err }))
+	check(t, os.Rename(m.file.Name(), path))
+	m = open(h, "", true)
+	m.Type = "udp"
+	check(t, m.save())
+	check(t, m.file.Close())
+	check(t, open(h, "udp", false).file.Close())
 }

@@ -97,3 +97,20 @@ func NetNS() (uint64, error) {
 	}
 	return st.Ino, nil
 }
+
+// NetNSCookie returns what tells the calling thread's network namespace from all
+// that there have been since the host was booted: the kernel gives the inode of one
+// that is gone to another. It is 0 where the kernel does not tell, as before Linux
+// 5.14.
+func NetNSCookie() uint64 {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0
+	}
+	return cookie
+}
