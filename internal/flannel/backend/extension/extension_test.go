@@ -374,6 +374,30 @@ func TestSpoiltLedger(t *testing.T) {
 	}
 }
 
+// A ledger of a namespace that is gone tells of what went with it: no command is run
+// for that. By one that does not say of which it is, as those of an older version, a
+// node goes.
+func TestLedgerOfGoneNamespace(t *testing.T) {
+	lab.NeedLinux(t, 5, 14, "the cookie of a network namespace")
+	s := newStage(t)
+	next := func(change uint64, peer lease.Lease, told int, want ...string) {
+		t.Helper()
+		s.said()
+		s.ledger.cookie = change
+		check(t, s.ledger.write())
+		s.another()
+		check(t, s.Reset(background, []lease.Lease{peer}))
+		s.want(want...)
+		if n := s.logs.FilterMessageSnippet("is not known").Len(); n != told {
+			t.Errorf("the log tells of it %d times, want %d", n, told)
+		}
+	}
+	check(t, s.Reset(background, []lease.Lease{peerLease(5, "")}))
+	next(s.ledger.cookie+1, peerLease(6, ""), 1, line("add", 6, ""))
+	next(s.ledger.cookie, peerLease(7, ""), 0, line("add", 7, ""), line("del", 6, ""))
+	next(0, peerLease(8, ""), 0, line("add", 8, ""), line("del", 7, ""))
+}
+
 // A command that hangs is ended with all that it started.
 func TestHangingCommand(t *testing.T) {
 	s := newStage(t, func(e *netconf.Extension) {

@@ -26,8 +26,15 @@ type peer struct {
 // process then removes those that are gone meanwhile. The file goes with the
 // run directory at a reboot, as does what the commands did.
 type ledger struct {
-	path  string
-	peers map[netip.Prefix]peer
+	path   string
+	cookie uint64 // of the network namespace, 0 where that is not known
+	peers  map[netip.Prefix]peer
+}
+
+// entry is a peer as the file has it.
+type entry struct {
+	peer
+	Cookie uint64 `json:",omitempty"` // of the network namespace
 }
 
 // openLedger opens that of a network in the caller's network namespace.
@@ -44,7 +51,7 @@ func openLedger(network netip.Prefix) (*ledger, error) {
 		return nil, err
 	}
 	name := strconv.FormatUint(netns, 10) + ".extension-" + strings.ReplaceAll(network.String(), "/", "-") + ".json"
-	l := &ledger{filepath.Join(string(dir), name), map[netip.Prefix]peer{}}
+	l := &ledger{filepath.Join(string(dir), name), control.NetNSCookie(), map[netip.Prefix]peer{}}
 	return l, l.read()
 }
 
@@ -53,17 +60,35 @@ func (l *ledger) read() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var peers []peer
+	var entries []entry
 	if err == nil {
-		err = json.Unmarshal(text, &peers)
+		err = json.Unmarshal(text, &entries)
+	}
+	if err == nil {
+		err = l.take(entries)
 	}
 	if err != nil {
 		return fmt.Errorf("read for which nodes SubnetAddCommand was run, %s: %w", l.path, err)
 	}
-	for _, p := range peers {
-		l.peers[p.Subnet] = p
-	}
 	return nil
+}
+
+var errGone = errors.New("it was in a network namespace that is gone, whose inode this one has by now")
+
+// take leaves out what was done in another namespace, and has the file forget it.
+func (l *ledger) take(entries []entry) error {
+	gone := false
+	for _, e := range entries {
+		if e.Cookie != 0 && l.cookie != 0 && e.Cookie != l.cookie {
+			gone = true
+			continue
+		}
+		l.peers[e.Subnet] = e.peer
+	}
+	if !gone {
+		return nil
+	}
+	return errors.Join(errGone, l.write())
 }
 
 // add and remove write the file each time: the process may be killed.
@@ -88,11 +113,11 @@ func (l *ledger) write() error {
 		}
 		return nil
 	}
-	peers := make([]peer, 0, len(l.peers))
+	entries := make([]entry, 0, len(l.peers))
 	for _, p := range l.peers {
-		peers = append(peers, p)
+		entries = append(entries, entry{p, l.cookie})
 	}
-	text, err := json.Marshal(peers)
+	text, err := json.Marshal(entries)
 	if err == nil {
 		err = os.WriteFile(l.path+".new", text, 0o600)
 	}
