@@ -187,3 +187,44 @@ func TestRequestsEndWithContext(t *testing.T) {
 		}
 	})
 }
+
+// A server that takes connections and says nothing keeps nobody who does not want to
+// wait any more, with a user name either, for which it has to be asked first, or behind
+// another who waits.
+func TestWaitsEndWithContext(t *testing.T) {
+	each(t, func(t *testing.T, open open) {
+		for _, user := range []string{"", "root"} {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			s := opened(t, open, store.Options{Endpoints: []string{"http://" + l.Addr().String()}, Username: user, Password: user, Timeout: 2 * soon})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			ended := make(chan error, 2)
+			for range cap(ended) {
+				go func() {
+					_, err := s.Read(ctx, "/a")
+					ended <- err
+				}()
+			}
+			conn, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			cancel()
+			for range cap(ended) {
+				select {
+				case err := <-ended:
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("user %q: %v", user, err)
+					}
+				case <-time.After(soon):
+					t.Fatalf("user %q: it is waited further", user)
+				}
+			}
+		}
+	})
+}

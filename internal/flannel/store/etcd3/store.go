@@ -4,7 +4,6 @@ package etcd3
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,9 +17,8 @@ import (
 
 // Store is connected to one cluster.
 type Store struct {
-	opts store.Options
-
-	mu     sync.Mutex
+	opts   store.Options
+	turn   chan struct{}    // holds one while somebody has client
 	client *clientv3.Client // nil before the first use
 }
 
@@ -34,13 +32,13 @@ func Open(opts store.Options) (*Store, error) {
 	if _, err := opts.TLS(); err != nil {
 		return nil, err
 	}
-	return &Store{opts: opts}, nil
+	return &Store{opts: opts, turn: make(chan struct{}, 1)}, nil
 }
 
 // Close ends all requests and watches.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	if s.client == nil {
 		return nil
 	}
@@ -49,18 +47,40 @@ func (s *Store) Close() error {
 
 // connected returns the client, which with a user name is not to be had before
 // etcd has answered.
-func (s *Store) connected() (*clientv3.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Store) connected(ctx context.Context) (*clientv3.Client, error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.turn }()
 	if s.client != nil {
 		return s.client, nil
 	}
+	var err error
+	s.client, err = s.connect(ctx)
+	return s.client, err
+}
+
+// connect makes a client that outlives ctx, which ends no more than the wait for it.
+func (s *Store) connect(ctx context.Context) (*clientv3.Client, error) {
 	cfg, err := s.config()
 	if err != nil {
 		return nil, err
 	}
-	s.client, err = clientv3.New(cfg)
-	return s.client, err
+	life, end := context.WithCancel(context.Background())
+	cfg.Context = life
+	stay := context.AfterFunc(ctx, end)
+	client, err := clientv3.New(cfg)
+	if err == nil && stay() {
+		return client, nil
+	}
+	end() // also what a client that could not be made has begun
+	if err == nil {
+		_ = client.Close()
+		err = ctx.Err()
+	}
+	return nil, err
 }
 
 func (s *Store) config() (clientv3.Config, error) {
@@ -95,7 +115,7 @@ func reconnect(timeout time.Duration) grpc.ConnectParams {
 
 // do runs a request within its time, and explains its error.
 func (s *Store) do(ctx context.Context, request func(context.Context, *clientv3.Client) error) error {
-	client, err := s.connected()
+	client, err := s.connected(ctx)
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 		defer cancel()

@@ -20,7 +20,7 @@ import (
 // back empty it would wait for a revision that is years away, and nobody would
 // know.
 func (s *Store) Watch(ctx context.Context, path string, after int64, take func([]store.Change, int64)) error {
-	client, err := s.connected()
+	client, err := s.connected(ctx)
 	if err != nil {
 		return s.explain(ctx, err)
 	}
