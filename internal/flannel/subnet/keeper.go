@@ -24,7 +24,8 @@ type Keeper struct {
 	Kept    func(lease.Lease, Reason) // what is in the registry by now, may be nil
 	Trouble func(error)               // what went wrong and is tried again until Kept, may be nil
 
-	retry    store.Backoff // of what failed
+	retry    store.Backoff // of what failed, from one success to the next
+	rival    store.Backoff // of what somebody else writes again and again, from one renewal to the next
 	troubled bool          // and Trouble knows
 	foreign  bool          // under Lease.Revision stands another record
 }
@@ -67,7 +68,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return err
 		case err == nil:
 			k.troubled = false
+			k.retry.Reset()
 			wait = k.untilRenewal()
+		case errors.Is(err, errRival):
+			k.retry.Reset()
+			wait = k.rival.Next()
 		default:
 			k.tell(err)
 			wait = k.retry.Next()
@@ -105,6 +110,7 @@ func (k *Keeper) complete() {
 		k.Trouble = func(error) {}
 	}
 	k.retry = store.Backoff{Min: time.Second, Max: time.Minute}
+	k.rival = k.retry
 }
 
 const (
@@ -149,7 +155,7 @@ func (k *Keeper) due(ctx context.Context) error {
 	case k.foreign:
 		k.keep(l, Restored)
 	default:
-		k.retry.Reset()
+		k.rival.Reset()
 		k.keep(l, Renewed)
 	}
 	return nil

@@ -23,6 +23,7 @@ type keeping struct {
 	kept    chan kept
 	trouble chan error
 	ended   chan error
+	passed  time.Duration // what inTime let pass last
 }
 
 func keep(t *testing.T, n network, l lease.Lease) *keeping {
@@ -74,6 +75,7 @@ func (r *keeping) inTime(t *testing.T, why Reason) lease.Lease {
 			r.kept <- k
 		case d := <-r.clock.set:
 			r.clock.fire(d)
+			r.passed = d
 		case <-time.After(soon):
 			t.Fatal("nothing was kept")
 		}
@@ -234,6 +236,45 @@ func TestKeeperTriesAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The next trouble is tried again as soon as the first was, although nothing was
+// renewed meanwhile.
+func TestKeeperTriesAnew(t *testing.T) {
+	eachAway(t, func(t *testing.T, server *etcdtest.Server, near, far network) {
+		l := mine(t, far)
+		k := keep(t, near, l)
+		for range 2 {
+			k.clock.waits(t, 23*time.Hour) // at the start, or since the lease is there again
+			k.clock.waits(t, 23*time.Hour) // and has been looked at
+			server.Cut()
+			k.clock.fire(23*time.Hour + time.Minute)
+			for _, wait := range []time.Duration{time.Second, 2 * time.Second} {
+				k.clock.waits(t, wait)
+				k.clock.fire(wait)
+			}
+			k.clock.waits(t, 4*time.Second)
+			if err := far.Registry.Delete(within(t), l); err != nil {
+				t.Fatal(err)
+			}
+			mend(t, server)
+			l = k.next(t, Regained)
+		}
+	})
+}
+
+// Who writes another record again and again is answered ever less often.
+func TestKeeperRival(t *testing.T) {
+	onBoth(t, func(t *testing.T, n network) {
+		k := keep(t, n, mine(t, n))
+		for range 4 {
+			n.put(t, "10.0.7.0-24", `{"PublicIP":"1.2.3.4"}`)
+			n.stands(t, k.inTime(t, Restored))
+		}
+		if k.passed < 8*time.Second {
+			t.Errorf("after %v still", k.passed)
+		}
+	})
 }
 
 // What becomes of a lease while etcd is away is seen when it is back.

@@ -33,8 +33,11 @@ func (k *Keeper) look(ctx context.Context) error {
 	// second agent that will do the same; whether the lease ends remains as
 	// it is.
 	k.Lease.Revision, k.Lease.Permanent, k.foreign = there.Revision, there.Permanent, true
-	return errAgain
+	return errRival
 }
+
+// errRival says that somebody else's record stands in the lease.
+var errRival = errors.New("somebody has written another record")
 
 // regain puts the lease where it was, if the subnet is still free.
 func (k *Keeper) regain(ctx context.Context) error {
