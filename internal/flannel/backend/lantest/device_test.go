@@ -274,6 +274,28 @@ func TestUDPNames(t *testing.T) {
 	}
 }
 
+// TestUDPOfOthersWithoutAddress: another network's agent waits for its subnet, and its
+// device has no address. It is left alone, by the clean-up too, and by an agent of its
+// network taken over.
+func TestUDPOfOthersWithoutAddress(t *testing.T) {
+	lab.NeedTUN(t)
+	const other = `{"Network": "10.9.0.0/16", "Backend": {"Type": "udp", "Port": 9285}}`
+	h := lan(t, "h1")[0]
+	check(t, h.newAgent(other, "").prepare())
+	index := h.device("flannel0").Index
+	a := h.agent(seed003, "", subnet(seed003, "53"))
+	check(t, a.cleanup())
+	if text := strings.Join(h.must("link show flannel0"), " "); !strings.Contains(text, "port 9285") || h.device("flannel0").Index != index {
+		t.Errorf("flannel0 is another one: %s", text)
+	}
+	if b := h.agent(other, "", lease.Subnet{IPv4: pfx("10.9.1.0/24")}); b.said("taken over") != 1 {
+		t.Error("the device is not taken over")
+	}
+	if links := h.links(); len(links) != 1 {
+		t.Errorf("links %q", links)
+	}
+}
+
 func containsPrefix(all []netip.Prefix, want string) bool {
 	for _, p := range all {
 		if p.String() == want {

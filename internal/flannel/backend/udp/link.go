@@ -33,7 +33,8 @@ func (b *Backend) agrees(l *dataplane.LinkInfo) bool {
 }
 
 // owns reports whether a link is this network's: it has the network's port, or
-// an address in the network, or none that would make it another network's.
+// an address in the network. One that has none yet may be another network's, whose
+// agent waits for its subnet.
 func (b *Backend) owns(l *dataplane.LinkInfo) (bool, error) {
 	if l.Type != dataplane.TypeUDP || !named.MatchString(l.Name) {
 		return false, nil
@@ -50,7 +51,7 @@ func (b *Backend) owns(l *dataplane.LinkInfo) (bool, error) {
 			return true, nil
 		}
 	}
-	return len(addrs) == 0, nil
+	return false, nil
 }
 
 // prepare takes over the link that is there, if it is as wanted, or makes one.
