@@ -153,7 +153,7 @@ func (k *Keeper) due(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("renew the lease of %v: %w", k.Lease.Subnet, err)
 	case k.foreign:
-		k.keep(l, Restored)
+		return k.settle(ctx, l, Restored)
 	default:
 		k.rival.Reset()
 		k.keep(l, Renewed)

@@ -310,22 +310,32 @@ func TestKeeperThroughOutage(t *testing.T) {
 	})
 }
 
-// The key is free but its addresses are not.
+// The key is free but its addresses are not. So it is where the key stands there again:
+// by a write of this node's whose answer was lost, or by a person.
 func TestKeeperMakesRoom(t *testing.T) {
-	eachAway(t, func(t *testing.T, server *etcdtest.Server, near, far network) {
-		l := mine(t, far)
-		k := run(t, &Keeper{Registry: near.Registry, Lease: l, Margin: time.Hour})
-		server.Cut()
-		if err := far.Registry.Delete(within(t), l); err != nil {
-			t.Fatal(err)
-		}
-		other := far.hold(t, subnet("10.0.7.128/25"), "1.2.3.9")
-		mend(t, server)
-		k.lost(t, "1.2.3.9")
-		if names := far.names(t); len(names) != 1 || names[0] != other.Name {
-			t.Error(names)
-		}
-	})
+	for name, write := range map[string]func(*testing.T, network, lease.Lease){
+		"free":     func(*testing.T, network, lease.Lease) {},
+		"written":  func(t *testing.T, far network, l lease.Lease) { far.hold(t, l.Subnet, "1.2.3.4") },
+		"reserved": func(t *testing.T, far network, l lease.Lease) { far.put(t, l.Name, `{"PublicIP":"1.2.3.4"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachAway(t, func(t *testing.T, server *etcdtest.Server, near, far network) {
+				l := mine(t, far)
+				k := run(t, &Keeper{Registry: near.Registry, Lease: l, Margin: time.Hour})
+				server.Cut()
+				if err := far.Registry.Delete(within(t), l); err != nil {
+					t.Fatal(err)
+				}
+				other := far.hold(t, subnet("10.0.7.128/25"), "1.2.3.9")
+				write(t, far, l)
+				mend(t, server)
+				k.lost(t, "1.2.3.9")
+				if names := far.names(t); len(names) != 1 || names[0] != other.Name {
+					t.Error(names)
+				}
+			})
+		})
+	}
 }
 
 func eachAway(t *testing.T, test func(t *testing.T, server *etcdtest.Server, near, far network)) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weftnet/weft/internal/flannel/lease"
 	"github.com/weftnet/weft/internal/flannel/registry"
 )
 
@@ -24,15 +25,14 @@ func (k *Keeper) look(ctx context.Context) error {
 	case !junk && there.PublicIP != k.Lease.PublicIP:
 		return &Lost{k.Lease, there}
 	case !junk && there.Equal(k.Lease.Record):
-		k.keep(there, Adopted)
-		return nil
+		return k.settle(ctx, there, Adopted)
 	}
 	// Somebody has written under this node's address what its peers cannot
 	// reach it by: a person who reserves a subnet writes no more than the
 	// address. The record is put back, but not at once, since it may be a
 	// second agent that will do the same; whether the lease ends remains as
 	// it is.
-	k.Lease.Revision, k.Lease.Permanent, k.foreign = there.Revision, there.Permanent, true
+	k.Lease.Created, k.Lease.Revision, k.Lease.Permanent, k.foreign = there.Created, there.Revision, there.Permanent, true
 	return errRival
 }
 
@@ -45,13 +45,19 @@ func (k *Keeper) regain(ctx context.Context) error {
 	if err != nil {
 		return again(err)
 	}
+	return k.settle(ctx, l, Regained)
+}
+
+// settle takes a lease that may have been gone for a while, in which another node may
+// have got some of its addresses under another key. That one keeps them.
+func (k *Keeper) settle(ctx context.Context, l lease.Lease, why Reason) error {
 	snap, err := k.Registry.Leases(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("look who else has addresses of %v: %w", l.Subnet, err)
 	}
 	if other := earlier(snap.Leases, l); other != nil {
 		return errors.Join(&Lost{k.Lease, *other}, k.Registry.Delete(ctx, l))
 	}
-	k.keep(l, Regained)
+	k.keep(l, why)
 	return nil
 }
