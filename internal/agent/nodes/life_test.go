@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/weftnet/weft/internal/flannelnode"
 	"github.com/weftnet/weft/internal/lab"
@@ -87,6 +89,81 @@ func TestSignals(t *testing.T) {
 	if got := n.start().ready().file().Subnet; got != subnet {
 		t.Error("after a kill", got, subnet)
 	}
+}
+
+// Whom one signal does not end, since something hangs, a second one does at once, as
+// it does flanneld. What was made stays then, too, and serves on.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	lab.NeedTUN(t)
+	w := newNetwork(t, 2)
+	w.nodes[0].start("--datapath=user")
+	w.configure(overVXLAN)
+	w.nodes[1].start("--datapath=user")
+	for _, n := range w.nodes {
+		n.ready()
+	}
+	from, to := pings(t, w)
+	n, peer := w.nodes[1], w.nodes[0]
+	n.signal(syscall.SIGTERM)
+	before, err := n.Device("flannel.1")
+	check(t, err)
+	own := n.Weft.Env
+	for second, status := range map[syscall.Signal]int{syscall.SIGTERM: 128 + 15, syscall.SIGINT: 128 + 2, syscall.SIGQUIT: 2} {
+		n.Weft.Env = append(slices.Clone(own), "NOTIFY_SOCKET="+n.deafManager())
+		n.start("--datapath=user").ready()
+		check(t, n.Agent.Signal(syscall.SIGTERM))
+		eventually(t, func() error {
+			_ = n.Agent.Signal(second)
+			select {
+			case <-n.Agent.Ended():
+				return nil
+			default:
+				return fmt.Errorf("the agent goes on after SIGTERM and %v", second)
+			}
+		})
+		if out, err := n.Agent.Wait(soon); err != nil || out.Status != status {
+			t.Errorf("%v: status %d, want %d; %v\n%s", second, out.Status, status, err, out.Stderr)
+		}
+		check(t, n.has(fmt.Sprintf("%v via %v dev flannel.1 type 1 onlink", peer.file().Subnet.Masked(), peer.file().Subnet.Masked().Addr())))
+		if err := from.Ping(to, lab.PingOptions{Count: 20}).Lost(); err != nil {
+			t.Error(err)
+		}
+	}
+	n.Weft.Env = own
+	n.start("--datapath=user").ready()
+	if now, err := n.Device("flannel.1"); err != nil || now.Index != before.Index || now.MAC.String() != before.MAC.String() {
+		t.Errorf("%+v, was %+v; %v", now, before, err)
+	}
+}
+
+// deafManager returns the socket of a service manager that hears nothing any more: who
+// tells it something waits.
+func (n *node) deafManager() string {
+	n.t.Helper()
+	path := filepath.Join(n.Dir, "notify")
+	_ = os.Remove(path)
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	check(n.t, err)
+	n.t.Cleanup(func() { manager.Close() })
+	for err == nil {
+		err = tell(path)
+	}
+	if !errors.Is(err, unix.EAGAIN) {
+		n.t.Fatal(err)
+	}
+	return path
+}
+
+// tell sends a service manager something, from a socket of its own, since each may
+// have but so much on its way.
+func tell(path string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Sendto(fd, []byte("STATUS=x"), unix.MSG_DONTWAIT, &unix.SockaddrUnix{Name: path})
 }
 
 func TestCleanup(t *testing.T) {
