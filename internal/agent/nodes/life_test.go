@@ -226,21 +226,60 @@ func TestAsFlanneld(t *testing.T) {
 	w.nodes[0].start()
 	w.configure(hostGW)
 	n := w.nodes[1]
-	program := filepath.Join(n.Dir, "flanneld")
-	self, err := os.Executable()
-	check(t, err)
-	check(t, os.Symlink(self, program))
-	_, env := n.Weft.Line()
-	env = append(env, "FLANNELD_ETCD_ENDPOINTS="+w.store, "FLANNELD_ETCD_PREFIX=/coreos.com/network", "FLANNELD_IFACE=eth0",
-		"FLANNELD_SUBNET_FILE="+n.SubnetFile(), fmt.Sprint("FLANNELD_HEALTHZ_PORT=", flannelnode.HealthPort))
-	n.Agent, err = n.Spawn(env, program)
-	check(t, err)
-	n.ready()
+	n.startFlanneld([]string{"FLANNELD_ETCD_ENDPOINTS=" + w.store, "FLANNELD_ETCD_PREFIX=/coreos.com/network", "FLANNELD_IFACE=eth0",
+		"FLANNELD_SUBNET_FILE=" + n.SubnetFile(), fmt.Sprint("FLANNELD_HEALTHZ_PORT=", flannelnode.HealthPort)}).ready()
 	if status, body := n.Probe("/healthz"); status != http.StatusOK || body != "flanneld is running" {
 		t.Error(status, body)
 	}
 	if _, leased := w.leases()[strings.ReplaceAll(n.file().Subnet.String(), "/", "-")]; !leased {
 		t.Error(w.leases())
+	}
+}
+
+// startFlanneld starts an agent under flanneld's name and does not wait.
+func (n *node) startFlanneld(env []string, words ...string) *node {
+	n.t.Helper()
+	program := filepath.Join(n.Dir, "flanneld")
+	self, err := os.Executable()
+	check(n.t, err)
+	check(n.t, os.Symlink(self, program))
+	_, more := n.Weft.Line()
+	n.Agent, err = n.Spawn(append(more, env...), program, words...)
+	check(n.t, err)
+	return n
+}
+
+// The unit of CentOS' package fills in what its file in /etc/sysconfig sets. What that
+// sets stands in flanneld's environment as well, and is nothing to it.
+func TestAsFlanneldOfPackage(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t, 2)
+	w.nodes[0].start("--etcd-api=2", "--etcd-prefix=/atomic.io/network")
+	n := w.nodes[1]
+	sysconfig := map[string]string{
+		"FLANNEL_ETCD_ENDPOINTS": w.store,
+		"FLANNEL_ETCD_PREFIX":    "/atomic.io/network",
+		"FLANNEL_OPTIONS":        "-etcd-api=2 -iface=eth0 -subnet-file=" + n.SubnetFile() + fmt.Sprint(" -healthz-port=", flannelnode.HealthPort),
+	}
+	var env, words []string
+	for name, value := range sysconfig {
+		env = append(env, name+"="+value)
+	}
+	for _, word := range strings.Fields("-etcd-endpoints=${FLANNEL_ETCD_ENDPOINTS} -etcd-prefix=${FLANNEL_ETCD_PREFIX} $FLANNEL_OPTIONS") {
+		if name, alone := strings.CutPrefix(word, "$F"); alone { // systemd makes words of its value
+			words = append(words, strings.Fields(sysconfig["F"+name])...)
+		} else {
+			words = append(words, os.Expand(word, func(name string) string { return sysconfig[name] }))
+		}
+	}
+	n.startFlanneld(env, words...)
+	olderAPI{w, "/atomic.io/network/"}.configure(hostGW)
+	for _, n := range w.nodes {
+		n.ready()
+	}
+	pings(t, w)
+	if log := n.Agent.Stderr(); strings.Contains(log, "FLANNEL_") {
+		t.Error(log)
 	}
 }
 
