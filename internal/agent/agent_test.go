@@ -488,6 +488,9 @@ func TestEmbedded(t *testing.T) {
 		t.Error(name, again)
 	}
 	r.stop()
+	if r.said("the store in this process has ended") > 0 {
+		t.Error("that it was ended is said to be an error")
+	}
 	o = withLog(o)
 	o.backends = r.o.backends
 	check(t, Cleanup(t.Context(), o))

@@ -48,8 +48,9 @@ func (n *node) openStore(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.atEnd(s.Close)
-		go n.tellOfStore(s)
+		ending := make(chan struct{})
+		n.atEnd(func() { close(ending); s.Close() })
+		go n.tellOfStore(s, ending)
 		n.Log.Info("running etcd in this process", zap.String("url", n.Embedded.URL), zap.String("data", n.Embedded.Dir))
 	}
 	r, err := registry.Open(n.Registry)
@@ -63,9 +64,13 @@ func (n *node) openStore(ctx context.Context) error {
 
 // tellOfStore waits for the end of the store in this process. If it ends by
 // itself the node goes on as it does without one.
-func (n *node) tellOfStore(s *embedded.Server) {
-	if err := <-s.Failed(); err != nil {
-		n.Log.Error("the store in this process has ended", zap.Error(err))
+func (n *node) tellOfStore(s *embedded.Server, ending <-chan struct{}) {
+	select {
+	case <-ending:
+	case err := <-s.Failed():
+		if err != nil {
+			n.Log.Error("the store in this process has ended", zap.Error(err))
+		}
 	}
 }
 
