@@ -13,11 +13,13 @@ import (
 // told is a flow that programs carry. As long as it is used, and what it was told
 // with is still so, its grant is renewed without a frame of it: one that has to go
 // through the process holds up those behind it. But not for ever, since what is
-// not looked at that way is the host's firewall.
+// not looked at that way is the host's firewall. Once that has refused a frame, what
+// goes to the same remote is ended, so a flow stays in the list until its grant is
+// over.
 type told struct {
 	grant   shortcut.Grant
 	hash    uint32        // in the busyTable
-	until   time.Duration // it is not renewed from then on
+	until   time.Duration // it is not renewed from then on; 0 if it never is
 	version uint64        // of the link's changes
 	sent    *sentFlow     // nil for a station
 	station station
@@ -47,18 +49,21 @@ const (
 	// renewFor is how long they are renewed, and half as long again for some, so that
 	// those of many flows do not end at once. They then hold for a Lease at most.
 	renewFor = 4 * shortcut.Lease
-	// maxTold is how many flows of a link are renewed.
+	// maxTold is how many flows of a link are in the list.
 	maxTold = 2048
 )
 
-// remember has a grant renewed from now on. It may be for any flow but one of bare
-// packets: those are between wefts that greet each other, which takes frames.
+// remember has a grant renewed from now on, unless it is for bare packets: those are
+// between wefts that greet each other, which takes frames. What those are sent to may
+// be refused all the same.
 func (l *Link) remember(f told) {
-	s := l.short
-	if len(s.told) >= maxTold || l.set.Load().cfg.Bare() {
+	s, bare := l.short, l.set.Load().cfg.Bare()
+	if len(s.told) >= maxTold || bare && f.sent == nil {
 		return
 	}
-	f.until = l.port.now + renewFor + time.Duration(f.hash%64)*(renewFor/128)
+	if !bare {
+		f.until = l.port.now + renewFor + time.Duration(f.hash%64)*(renewFor/128)
+	}
 	f.version = s.version
 	if s.told = append(s.told, f); len(s.told) == 1 {
 		l.port.startRenewing(l)
@@ -97,29 +102,30 @@ func (p *port) renew() (more bool) {
 func (l *Link) renew() (more bool) {
 	s := l.short
 	s.begin()
-	s.told = slices.DeleteFunc(s.told, func(f told) bool { return !l.renewOne(&f) })
+	s.told = slices.DeleteFunc(s.told, func(f told) bool { return f.version != s.version || !f.grant.Holds() })
+	for i := range s.told {
+		l.renewOne(&s.told[i])
+	}
 	return len(s.told) > 0
 }
 
-// renewOne reports whether a grant is to be looked at again.
-func (l *Link) renewOne(f *told) bool {
+// renewOne renews a grant that is used, unless it was for the last time or the flow
+// has changed.
+func (l *Link) renewOne(f *told) {
 	now := l.port.now
-	if f.version != l.short.version || now >= f.until || !f.grant.Holds() {
-		return false
-	}
-	if !f.grant.Used() {
-		return true
+	if now >= f.until || !f.grant.Used() {
+		return
 	}
 	table := &l.short.stations
 	if f.sent != nil {
 		table = &l.short.flows
 	}
 	if f.sent != nil && !l.leavesSo(f.sent) || f.sent == nil && !l.hearsSo(&f.station) {
-		return false
+		f.until = 0
+		return
 	}
 	f.grant.Renew()
 	table.renewed(f.hash, now)
-	return true
 }
 
 // leavesSo reports whether the way of a flow is as it was, and has its FDB entry be
@@ -138,7 +144,8 @@ func (l *Link) hearsSo(s *station) bool {
 }
 
 // refuse ends what goes past the process to a remote that a firewall keeps from. It
-// has refused a frame, which others would go past.
+// has refused a frame, which others would go past. As long as that counts no program
+// is told of the remote, so there is nothing to be ended.
 func (s *short) refuse(to netip.Addr, now time.Duration) {
 	if s == nil {
 		return
@@ -146,7 +153,10 @@ func (s *short) refuse(to netip.Addr, now time.Duration) {
 	if s.refused == nil || len(s.refused) >= maxTold {
 		s.refused = map[netip.Addr]time.Duration{}
 	}
-	s.refused[to] = now + 2*shortcut.Lease
+	counts := now < s.refused[to]
+	if s.refused[to] = now + 2*shortcut.Lease; counts {
+		return
+	}
 	for i := range s.told {
 		if sent := s.told[i].sent; sent != nil && sent.remote == to {
 			s.told[i].grant.End()

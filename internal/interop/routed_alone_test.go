@@ -53,6 +53,30 @@ func newRoutedAlone(t *testing.T, kind string, u underlay, set func(s *spec)) *a
 	return a
 }
 
+// linkKinds are all links, by what their devices carry: "" is Ethernet frames.
+var linkKinds = append([]string{""}, routedKinds...)
+
+// newAloneOf makes a link of any kind.
+func newAloneOf(t *testing.T, kind string, u underlay, set func(s *spec)) *alone {
+	t.Helper()
+	if kind != "" {
+		return newRoutedAlone(t, kind, u, set)
+	}
+	return newAlone(t, user, u, func(_ *lab.Host, s *spec) {
+		if set != nil {
+			set(s)
+		}
+	})
+}
+
+// ofFrame is what the link's device has of a frame.
+func (a *alone) ofFrame(frame []byte) []byte {
+	if a.routed != "" {
+		return frame[14:]
+	}
+	return frame
+}
+
 // routedDoes has weft do something about a link that carries IP packets.
 func routedDoes(words string, v6 bool) func(*testing.T, *alone) {
 	return func(_ *testing.T, a *alone) {
@@ -90,9 +114,12 @@ func (a *alone) sentIn(e *dissect.Encapsulated) []byte {
 	}
 }
 
-// around is the payload of a datagram with a packet for the link.
+// around is the payload of a datagram with what comes out of the link.
 func (a *alone) around(packet []byte) []byte {
-	if a.routed == "udp" {
+	switch a.routed {
+	case "":
+		return vxlan(5, packet)
+	case "udp":
 		return packet
 	}
 	frame := ether(0, typeIPv4, packet)

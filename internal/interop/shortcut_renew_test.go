@@ -2,6 +2,7 @@ package interop
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,15 +15,17 @@ import (
 	"github.com/weftnet/weft/internal/lab"
 )
 
-// steady sends one frame from a device every two milliseconds until the test is
-// over.
+// steadyEvery is how often a steady flow has a frame.
+const steadyEvery = 2 * time.Millisecond
+
+// steady sends one frame from a device again and again until the test is over.
 func steady(t *testing.T, h *lab.Host, dev string, frame []byte) {
 	t.Helper()
 	stop, ended := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-ended })
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(2 * time.Millisecond)
+		ticker := time.NewTicker(steadyEvery)
 		defer ticker.Stop()
 		for {
 			select {
@@ -35,16 +38,16 @@ func steady(t *testing.T, h *lab.Host, dev string, frame []byte) {
 	}()
 }
 
-// steadyOut has a frame of a size leave by the link every two milliseconds, and
-// steadyIn another one come in.
+// steadyOut has a frame of a size leave by the link again and again, and steadyIn
+// another one come in.
 func (a *alone) steadyOut(t *testing.T, size int) {
 	t.Helper()
-	steady(t, a.Host, a.link, steadyFrame(t, size, 1))
+	steady(t, a.Host, a.link, a.ofFrame(steadyFrame(t, size, 1)))
 }
 
 func (a *alone) steadyIn(t *testing.T, size int) {
 	t.Helper()
-	steady(t, a.peer, "eth0", a.outerOf(t, vxlan(5, steadyFrame(t, size, 2))).frame)
+	steady(t, a.peer, "eth0", a.outerOf(t, a.around(a.ofFrame(steadyFrame(t, size, 2)))).frame)
 }
 
 func steadyFrame(t *testing.T, size, mark int) []byte {
@@ -86,6 +89,7 @@ func (a *alone) steadilyCarried(t *testing.T) {
 	t.Helper()
 	before := a.figures(t)
 	check(t, lab.Eventually(waitLimit, func() error {
+		a.greet(t)
 		now := a.figures(t)
 		switch sum := now.since(before); {
 		case shortBothWays(sum) < sum.txPackets+sum.rxPackets:
@@ -102,6 +106,9 @@ func (a *alone) steadilyCarried(t *testing.T) {
 // one's updated, in the last two seconds, in whole ones.
 func (a *alone) fresh(t *testing.T, used, updated net.HardwareAddr) error {
 	t.Helper()
+	if a.routed != "" {
+		return nil // there is no FDB
+	}
 	var entries []struct {
 		MAC           string
 		Used, Updated uint32
@@ -126,56 +133,114 @@ func (a *alone) fresh(t *testing.T, used, updated net.HardwareAddr) error {
 	return nil
 }
 
+// notRenewed are changes after which the kernel carries nothing more. What is looked
+// at when leases are renewed is not where they are not.
+var notRenewed = []struct {
+	name    string
+	kinds   []string
+	steady  func(a *alone, t *testing.T, size int)
+	carried func(figures) uint64
+	change  func(t *testing.T, a *alone)
+	within  time.Duration // renewals end after four to six seconds by themselves
+}{
+	{"route", []string{"", "l3"}, (*alone).steadyOut, sentShort, func(t *testing.T, a *alone) {
+		check(t, a.Netlink().RouteAdd(&netlink.Route{Dst: hostNet(a.b), Type: 7, Priority: 1})) // RTN_UNREACHABLE
+	}, 7 * shortcutLease / 2},
+	{"path MTU", []string{"", "l3"}, (*alone).steadyOut, sentShort, func(t *testing.T, a *alone) {
+		d, err := a.Device("eth0")
+		check(t, err)
+		check(t, a.Netlink().RouteAdd(&netlink.Route{Dst: hostNet(a.b), LinkIndex: d.Index, MTU: 1300, MTULock: true}))
+	}, 7 * shortcutLease / 2},
+	{"output firewall", linkKinds, (*alone).steadyOut, sentShort, dropsAt(nftables.ChainHookOutput), waitLimit},
+	{"input firewall", linkKinds, (*alone).steadyIn, receivedShort, dropsAt(nftables.ChainHookInput), waitLimit},
+}
+
 // TestShortcutNotRenewed changes what is looked at when leases are renewed, and what
 // is not and so ends when they are renewed no more: the kernel carries nothing from
 // then on.
 func TestShortcutNotRenewed(t *testing.T) {
 	t.Parallel()
 	lab.NeedShortcuts(t)
-	for _, c := range []struct {
-		name    string
-		steady  func(a *alone, t *testing.T, size int)
-		carried func(figures) uint64
-		change  func(t *testing.T, a *alone)
-		within  time.Duration // renewals end after four to six seconds by themselves
-	}{
-		{"route", (*alone).steadyOut, sentShort, func(t *testing.T, a *alone) {
-			check(t, a.Netlink().RouteAdd(&netlink.Route{Dst: hostNet(a.b), Type: 7, Priority: 1})) // RTN_UNREACHABLE
-		}, 7 * shortcutLease / 2},
-		{"path MTU", (*alone).steadyOut, sentShort, func(t *testing.T, a *alone) {
-			d, err := a.Device("eth0")
-			check(t, err)
-			check(t, a.Netlink().RouteAdd(&netlink.Route{Dst: hostNet(a.b), LinkIndex: d.Index, MTU: 1300, MTULock: true}))
-		}, 7 * shortcutLease / 2},
-		{"output firewall", (*alone).steadyOut, sentShort, dropsAt(nftables.ChainHookOutput), waitLimit},
-		{"input firewall", (*alone).steadyIn, receivedShort, dropsAt(nftables.ChainHookInput), waitLimit},
-	} {
+	for _, c := range notRenewed {
+		for _, kind := range c.kinds {
+			for _, u := range underlays {
+				t.Run(c.name+"/"+kind+"/"+u.name, func(t *testing.T) {
+					t.Parallel()
+					// With a device given, IPv4 sends where there is no route, as to a neighbour.
+					a := newAloneOf(t, kind, u, func(s *spec) { s.DF, s.Dev = lab.DFSet, "" })
+					c.steady(a, t, 1300)
+					a.steadilyCarried(t)
+					c.change(t, a)
+					a.checkQuiet(t, c.carried, c.within)
+				})
+			}
+		}
+	}
+}
+
+// checkQuiet waits until the kernel has carried nothing for some leases, and wants
+// that to have begun in time.
+func (a *alone) checkQuiet(t *testing.T, carried func(figures) uint64, within time.Duration) {
+	t.Helper()
+	changed := time.Now()
+	last, before := changed, carried(a.figures(t))
+	check(t, lab.Eventually(2*waitLimit, func() error {
+		a.greet(t)
+		looked := time.Now()
+		if now := carried(a.figures(t)); now != before {
+			last, before = looked, now
+		}
+		if quiet := looked.Sub(last); quiet < 2*shortcutLease {
+			return fmt.Errorf("frames are carried %v after the change", last.Sub(changed))
+		}
+		return nil
+	}))
+	if took := last.Sub(changed); took > within {
+		t.Errorf("frames were carried until %v after the change", took)
+	}
+}
+
+// TestShortcutRefused has a firewall refuse a frame to a remote that a stream goes to
+// past the process: from the moment that this counts, the stream does not either.
+func TestShortcutRefused(t *testing.T) {
+	t.Parallel()
+	lab.NeedShortcuts(t)
+	for _, kind := range linkKinds {
 		for _, u := range underlays {
-			t.Run(c.name+"/"+u.name, func(t *testing.T) {
+			t.Run(kind+"/"+u.name, func(t *testing.T) {
 				t.Parallel()
-				// With a device given, IPv4 sends where there is no route, as to a neighbour.
-				a := newAlone(t, user, u, func(_ *lab.Host, s *spec) { s.DF, s.Dev = lab.DFSet, "" })
-				c.steady(a, t, 1300)
-				a.steadilyCarried(t)
-				c.change(t, a)
-				changed := time.Now()
-				last, before := changed, c.carried(a.figures(t))
-				check(t, lab.Eventually(2*waitLimit, func() error {
-					looked := time.Now()
-					if now := c.carried(a.figures(t)); now != before {
-						last, before = looked, now
-					}
-					if quiet := looked.Sub(last); quiet < 2*shortcutLease {
-						return fmt.Errorf("frames are carried %v after the change", last.Sub(changed))
+				a := newAloneOf(t, kind, u, nil)
+				s := startEndless(t, a.Host, a.link, a.ofFrame(numberFlow(t, false)), nil)
+				a.carriedByKernel(t, sentShort)
+				dropsAt(nftables.ChainHookOutput)(t, a)
+				before := a.figures(t)
+				a.send(t, a.ofFrame(inner{srcPort: 1, dstPort: 1, size: 8}.frame(t, 1))) // no program knows it
+				check(t, lab.Eventually(waitLimit, func() error {
+					if a.figures(t).weft.Drops["send_error"] == before.weft.Drops["send_error"] {
+						return errors.New("nothing was refused")
 					}
 					return nil
 				}))
-				if took := last.Sub(changed); took > c.within {
-					t.Errorf("frames were carried until %v after the change", took)
+				first, more := s.after(t)
+				check(t, lab.Eventually(waitLimit, more))
+				check(t, s.end())
+				a.passFirewall(t)
+				if n := len(a.numbersSent(s, first)); n > 0 {
+					t.Errorf("%d frames from %d on are on the wire", n, first)
 				}
 			})
 		}
 	}
+}
+
+// passFirewall sends a frame by the underlay device, where no firewall sees it, and
+// waits until it comes out of the wire: what was sent before has done so too.
+func (a *alone) passFirewall(t *testing.T) {
+	t.Helper()
+	frame := ether(1, typeLocal, []byte("underlay"))
+	check(t, a.SendFrame("eth0", frame))
+	_, err := a.wire.Wait(waitLimit, func(f lab.Frame) bool { return !f.Outgoing && string(f.Data) == string(frame) })
+	check(t, err)
 }
 
 func hostNet(a netip.Addr) *net.IPNet {
