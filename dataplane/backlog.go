@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weftnet/weft/dataplane/internal/shortcut"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
 )
 
 // backlog is what a worker tells programs of a queue that it reads: up to when all
@@ -146,10 +147,9 @@ func (s *surplus) exceeds(holds, left uint64, read int, stood bool) bool {
 
 // socketQueue is in front of a listener.
 type socketQueue struct {
-	at      *listener
-	charged uint32 // bytes, for what is in it
-	dropped uint32 // datagrams, for want of room
-	known   bool   // since it was last empty
+	at     *listener
+	memory underlay.Memory
+	known  bool // since it was last empty
 }
 
 // leastCharge is less than the kernel charges a socket for the smallest datagram
@@ -160,14 +160,17 @@ func (q *socketQueue) holds() uint64 {
 	if !q.known {
 		return 1 << 32
 	}
-	return uint64(q.charged) / leastCharge
+	return uint64(q.memory.Charged) / leastCharge
 }
 
+// overflowed goes by what the socket has dropped. Some of that may have had a wrong
+// checksum instead, which nobody is to have a queue emptied with that is not long: when
+// there was no room it was full, less than two batches ago.
 func (q *socketQueue) overflowed(_ int, stood bool) bool {
-	charged, dropped, err := q.at.Memory()
-	more := q.known && dropped != q.dropped && !stood
-	q.charged, q.dropped, q.known = charged, dropped, err == nil
-	return more
+	before, known := q.memory, q.known
+	now, err := q.at.Memory()
+	q.memory, q.known = now, err == nil
+	return known && q.known && !stood && now.Dropped != before.Dropped && max(now.Charged, before.Charged) >= now.Limit/2
 }
 
 func (q *socketQueue) emptied() { q.known = false }

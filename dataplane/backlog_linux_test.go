@@ -5,10 +5,13 @@ package dataplane
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/weftnet/weft/dataplane/internal/shortcut"
+	"github.com/weftnet/weft/dataplane/internal/underlay"
+	"github.com/weftnet/weft/internal/lab"
 )
 
 // flooded is a queue that knows what happens to it, and the slot of its programs.
@@ -190,4 +193,61 @@ func untilEmptied(q *flooded, turn func(int)) error {
 		}
 	}
 	return fmt.Errorf("it is not emptied again")
+}
+
+// TestSocketQueue has datagrams with a wrong checksum in a socket's queue, which the
+// socket counts as it counts those that it has no room for: it is emptied for the
+// latter alone.
+func TestSocketQueue(t *testing.T) {
+	for _, addr := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
+		h, to := lab.TestHost(t, "a"), netip.AddrPortFrom(addr, 4789)
+		send := func(n int, o lab.DatagramOptions) {
+			for range n {
+				if err := h.SendUDP(netip.AddrPortFrom(addr, 40000), to, make([]byte, 100), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r := listenIn(t, h, to)
+		r.SetReceiveBuffer(200 << 10)
+		slot, q := &flooded{t: t}, &socketQueue{at: &listener{Receiver: r}}
+		var b backlog
+		turn := func() {
+			b.begun = shortcut.Now() // the worker never stands still
+			b.begin()
+			batch, _ := r.Receive()
+			b.handled(slot, len(batch), r.Emptied(), q)
+		}
+		send(64, lab.DatagramOptions{})
+		send(5, lab.DatagramOptions{BadChecksum: true})
+		send(64, lab.DatagramOptions{})
+		turn()
+		turn()
+		if m, err := r.Memory(); m.Dropped != 5 || r.Emptied() || err != nil {
+			t.Errorf("%v: the socket dropped %d, want 5: %v", addr, m.Dropped, err)
+		}
+		if slot.emptyings > 0 {
+			t.Errorf("%v: it is emptied for datagrams with a wrong checksum", addr)
+		}
+		for range 2 {
+			send(600, lab.DatagramOptions{})
+			turn()
+		}
+		if slot.emptyings != 1 {
+			t.Errorf("%v: it overflows, and is emptied %d times", addr, slot.emptyings)
+		}
+	}
+}
+
+func listenIn(t *testing.T, h *lab.Host, at netip.AddrPort) (r *underlay.Receiver) {
+	t.Helper()
+	err := h.Do(func() (err error) {
+		r, err = underlay.Listen(at.Addr().Is6(), at.Port())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
 }

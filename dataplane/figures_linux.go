@@ -43,11 +43,11 @@ func (k *kernelDrops) close() { k.snmp.Close() }
 // was sent to other sockets there is among them. Of what the socket does count,
 // the rest of the namespace tells which part was no lack of room.
 func (k *kernelDrops) addTo(s *Stats) {
-	_, drops, err := k.socket.Memory()
+	m, err := k.socket.Memory()
 	if err != nil {
 		return
 	}
-	full := uint64(drops)
+	full := uint64(m.Dropped)
 	if now, err := k.namespace(); err == nil {
 		full = min(full, now.full-k.before.full)
 		s.Drops[BadChecksum.String()] += now.checksum - k.before.checksum

@@ -54,3 +54,10 @@ type Datagram struct {
 	To     netip.Addr // outer destination, without zone
 	Device int        // index of the device that it came in by
 }
+
+// Memory is what the kernel holds for a receiving socket, a moment ago at most.
+type Memory struct {
+	Charged uint32 // bytes, for datagrams that are in its queue
+	Limit   uint32 // of them
+	Dropped uint32 // datagrams, because there was no room or their checksum was wrong
+}

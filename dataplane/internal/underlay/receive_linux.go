@@ -175,17 +175,15 @@ func setBuffer(fd, force, plain, n int) int {
 	return got / 2
 }
 
-// Memory returns how many bytes the kernel charges the socket for datagrams that
-// are in its queue, a moment ago at most, and how many datagrams it has dropped,
-// because there was no room or their checksum was wrong.
-func (r *Receiver) Memory() (charged, dropped uint32, err error) {
-	const soMeminfo, rmemAlloc, drops, fields = 55, 0, 8, 9 // linux/sock_diag.h: SK_MEMINFO_
+// Memory asks the kernel what it holds for the socket.
+func (r *Receiver) Memory() (Memory, error) {
+	const soMeminfo, rmemAlloc, rcvbuf, drops, fields = 55, 0, 1, 8, 9 // linux/sock_diag.h: SK_MEMINFO_
 	var info [fields]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(r.fd), unix.SOL_SOCKET, soMeminfo,
 		uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 {
-		return 0, 0, fmt.Errorf("SO_MEMINFO: %w", errno)
+		return Memory{}, fmt.Errorf("SO_MEMINFO: %w", errno)
 	}
-	return info[rmemAlloc], info[drops], nil
+	return Memory{Charged: info[rmemAlloc], Limit: info[rcvbuf], Dropped: info[drops]}, nil
 }

@@ -206,8 +206,8 @@ func TestMemory(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		r, from := listenTest(t, ipv6), openTest(t, ipv6)
 		for n := range uint32(40) {
-			if charged, _, err := r.Memory(); err != nil || charged < 512*n || charged > 8192*n {
-				t.Fatalf("%d bytes are charged for %d datagrams, %v", charged, n, err)
+			if m, err := r.Memory(); err != nil || m.Charged < 512*n || m.Charged > 8192*n {
+				t.Fatalf("%d bytes are charged for %d datagrams, %v", m.Charged, n, err)
 			}
 			sendTo(t, from, r.port, filled(int(n%8), 1))
 		}
@@ -218,8 +218,8 @@ func TestMemory(t *testing.T) {
 func TestDrops(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		r, from := listenTest(t, ipv6), openTest(t, ipv6)
-		if _, n, err := r.Memory(); n != 0 || err != nil {
-			t.Fatalf("%d drops at first, %v", n, err)
+		if m, err := r.Memory(); m.Dropped != 0 || err != nil {
+			t.Fatalf("%d drops at first, %v", m.Dropped, err)
 		}
 		r.SetReceiveBuffer(20000)
 		for range 50 {
@@ -229,9 +229,9 @@ func TestDrops(t *testing.T) {
 		for batch, err := r.Receive(); err == nil && len(batch) > 0; batch, err = r.Receive() {
 			got += len(batch)
 		}
-		_, drops, err := r.Memory()
-		if err != nil || got == 0 || got+int(drops) != 50 {
-			t.Errorf("50 were sent, %d received, %d dropped, %v", got, drops, err)
+		m, err := r.Memory()
+		if err != nil || got == 0 || got+int(m.Dropped) != 50 {
+			t.Errorf("50 were sent, %d received, %d dropped, %v", got, m.Dropped, err)
 		}
 	})
 }

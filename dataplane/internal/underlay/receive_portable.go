@@ -131,7 +131,7 @@ func zoneIndex(zone string) int {
 func (r *Receiver) Emptied() bool { return false }
 
 // Memory is not known.
-func (r *Receiver) Memory() (charged, dropped uint32, err error) { return 0, 0, errors.ErrUnsupported }
+func (r *Receiver) Memory() (Memory, error) { return Memory{}, errors.ErrUnsupported }
 
 // TellDestination has nothing to ask of package net.
 func (r *Receiver) TellDestination() error { return errors.ErrUnsupported }
