@@ -75,10 +75,10 @@ func (l *Link) unwrap(d *underlay.Datagram, at *listener) {
 	if !allowed {
 		return
 	}
+	busy := l.heardFrom(routetable.MAC{}, d, at)
 	if l.takesUnfinished() {
-		l.routed.greetings.hears(d.From, l.port.now)
+		l.routed.greetings.hears(d.From, busy, l.port.now)
 	}
-	l.heardFrom(routetable.MAC{}, d, at)
 }
 
 // acceptBare checks one datagram and queues the packet that it is.

@@ -49,7 +49,7 @@ func TestGreetingDue(t *testing.T) {
 	}
 	hears := func(n int, at time.Duration) {
 		for range n {
-			g.hears(peerA, at)
+			g.hears(peerA, false, at)
 		}
 	}
 	hears(busyFrames-1, 0)
@@ -61,6 +61,8 @@ func TestGreetingDue(t *testing.T) {
 	check("the next", peerA, true, false, false)
 	hears(busyFrames, time.Second)
 	check("a lease later", peerA, true, true, false)
+	g.hears(peerA, true, 2*time.Second)
+	check("one of many that go past the process", peerA, true, true, false)
 	g.owe(peerA, true)
 	g.owe(peerA, false)
 	check("an answer, behind a large packet", peerA, false, false, true)

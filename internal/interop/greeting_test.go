@@ -98,6 +98,35 @@ func TestGreetingQuiet(t *testing.T) {
 	}
 }
 
+// TestGreetingSteady has packets come and go at an even pace, almost all of them past
+// the process: their sender is greeted again and again.
+func TestGreetingSteady(t *testing.T) {
+	t.Parallel()
+	lab.NeedShortcuts(t)
+	for _, u := range underlays {
+		t.Run(u.name, func(t *testing.T) {
+			t.Parallel()
+			a := newRoutedAlone(t, "udp", u, nil)
+			a.steadyOut(t, 100)
+			a.steadyIn(t, 100)
+			a.steadilyCarried(t)
+			seen := len(a.wire.Frames())
+			check(t, lab.Eventually(2*waitLimit, func() error {
+				greeted := 0
+				for _, f := range a.wire.Frames()[seen:] {
+					if !f.Outgoing && strings.HasSuffix(string(f.Data), greeting) {
+						greeted++
+					}
+				}
+				if greeted < 3 {
+					return fmt.Errorf("the peer was greeted %d times", greeted)
+				}
+				return nil
+			}))
+		})
+	}
+}
+
 // TestGreetingAnswer: a greeting is answered with the next packet to the peer, by the
 // port that the route names, and nowhere else, whatever address was forged.
 func TestGreetingAnswer(t *testing.T) {
