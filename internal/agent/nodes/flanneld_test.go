@@ -51,7 +51,7 @@ func meetFlanneld(t *testing.T, config string) {
 	last.start(flags...)
 	first.ready()
 	last.ready()
-	other.startFlanneld()
+	other.startFlannel()
 	all := w.everywhere()
 	if config == hostGW { // which gives nodes no address of the overlay but their bridge's
 		for i, n := range w.nodes {
@@ -80,12 +80,12 @@ func meetFlanneld(t *testing.T, config string) {
 	other.standsIn(flags...)
 	reach(t, all, 1)
 	other.takeBack(flags...)
-	other.startFlanneld()
+	other.startFlannel()
 	reach(t, all, 1)
 }
 
-// startFlanneld starts flanneld as the node's agent, and waits until it has a subnet.
-func (n *node) startFlanneld() {
+// startFlannel starts flanneld as the node's agent, and waits until it has a subnet.
+func (n *node) startFlannel() {
 	n.t.Helper()
 	p, err := n.Spawn(nil, os.Getenv(envFlanneld), "-iface=eth0", "-subnet-file="+n.SubnetFile(), "-iptables-forward-rules=false", "-etcd-endpoints="+n.net.store)
 	check(n.t, err)
