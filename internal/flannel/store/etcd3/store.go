@@ -72,7 +72,8 @@ func (s *Store) connect(ctx context.Context) (*clientv3.Client, error) {
 	cfg.Context = life
 	stay := context.AfterFunc(ctx, end)
 	client, err := clientv3.New(cfg)
-	if err == nil && stay() {
+	stayed := stay() // also where there is no client: ctx may be the agent's own
+	if err == nil && stayed {
 		return client, nil
 	}
 	end() // also what a client that could not be made has begun
