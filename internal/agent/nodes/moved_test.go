@@ -39,12 +39,14 @@ func TestServiceMoved(t *testing.T) {
 
 			known, former := m.backends[0].known(), m.watch()
 			m.front().serve(service, m.backends[1].at)
-			var past passed
-			for range 5 {
-				past = past.add(m.talk(20, m.backends[0]))
-				m.meetNew()
-			}
-			check(t, past.mostly())
+			eventually(t, func() error {
+				var past passed
+				for range 5 {
+					past = past.add(m.talk(20, m.backends[0]))
+					m.meetNew()
+				}
+				return past.mostly()
+			})
 			m.checkArrivals(former, known)
 
 			former = m.watch()
@@ -207,6 +209,7 @@ func (m *moving) watch() *lab.Capture {
 func (m *moving) checkArrivals(c *lab.Capture, known map[netip.AddrPort]bool) {
 	m.t.Helper()
 	var strays []string
+	seen := 0
 	for _, f := range c.Stop() {
 		p := m.inside(f)
 		if f.Outgoing || p == nil {
@@ -216,7 +219,12 @@ func (m *moving) checkArrivals(c *lab.Capture, known map[netip.AddrPort]bool) {
 		ip, _ := p.NetworkLayer().(*layers.IPv4)
 		if udp == nil || ip == nil || !known[sourceOf(ip, udp)] {
 			strays = append(strays, p.String())
+			continue
 		}
+		seen++
+	}
+	if known != nil && seen == 0 {
+		m.t.Error("nothing of the flows that go on is in the capture")
 	}
 	if len(strays) > 0 {
 		m.t.Errorf("%d packets come to the node of the former backend, as %s", len(strays), strays[0])

@@ -93,6 +93,9 @@ func (l *logs) say(want string) {
 // logged has a host ask a server as curl does, and wants the seed's line but for the
 // time, with an address.
 func logged(from *lab.Host, server netip.Addr, log chan string, want string) error {
+	for len(log) > 0 {
+		<-log // of a try whose answer did not come
+	}
 	if err := curl(from, "http://"+server.String()+"/"); err != nil {
 		return err
 	}
@@ -142,8 +145,12 @@ func serveNginx(t testing.TB, h *lab.Host, at netip.Addr) chan string {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.WriteString(w, page)
 		client, _, _ := net.SplitHostPort(r.RemoteAddr)
-		log <- fmt.Sprintf(`%s - - [%s] "%s %s %s" %d %d "-" "%s" "-"`, client, time.Now().Format("02/Jan/2006:15:04:05 -0700"),
+		line := fmt.Sprintf(`%s - - [%s] "%s %s %s" %d %d "-" "%s" "-"`, client, time.Now().Format("02/Jan/2006:15:04:05 -0700"),
 			r.Method, r.RequestURI, r.Proto, http.StatusOK, n, r.UserAgent())
+		select {
+		case log <- line:
+		default: // nobody has read that of a try before
+		}
 	})}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
