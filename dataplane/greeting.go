@@ -72,7 +72,7 @@ func (g *greetings) count(from netip.Addr, now time.Duration) bool {
 }
 
 // hears notes that something came from a peer, which is greeted if there is much. It is
-// busy if a program is told of it: then little of that may come by the process.
+// busy if a program was told of it just now: of that peer little may come by the process.
 func (g *greetings) hears(from netip.Addr, busy bool, now time.Duration) {
 	if g.heard.more(stationHash(routetable.MAC{}, from, from), 1, now, 0) || busy {
 		g.owe(from, false)

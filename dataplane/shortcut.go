@@ -250,8 +250,8 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 }
 
 // heardFrom tells the program of the station that a frame came from, if it is a
-// busy one and that is due, which it returns.
-func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listener) (due bool) {
+// busy one and that is due. It reports whether it did.
+func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listener) bool {
 	s, p := l.short, l.port
 	if s == nil || !s.rx || at.queue == nil || r.Segment > 0 || !r.To.IsValid() || r.To.IsMulticast() || r.From.IsLinkLocalUnicast() || r.Device == loopback {
 		return false
@@ -262,7 +262,7 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 	}
 	device, ok := s.deviceOf(l)
 	if !ok {
-		return true
+		return false
 	}
 	set := l.set.Load()
 	grant, ok := s.table.Receive(&shortcut.Receive{
@@ -274,7 +274,7 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 		learning := l.routed == nil && !set.cfg.NoLearning && l.attrs.Load().up
 		l.remember(told{grant: grant, hash: hash, station: station{source, r.From, r.IfIndex, learning}})
 	}
-	return true
+	return ok
 }
 
 // carries is what the kernel is told of the link's device.
