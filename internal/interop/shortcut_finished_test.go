@@ -56,3 +56,35 @@ func shortFlows(t *testing.T, a, b *vtep) error {
 	}
 	return nil
 }
+
+// TestShortcutLarge has a wire carry packets that are larger than the kernel makes room
+// in: of a station whose packets come past the process none of those is lost.
+func TestShortcutLarge(t *testing.T) {
+	t.Parallel()
+	lab.NeedShortcuts(t)
+	for _, u := range underlays {
+		for _, of := range routedKinds {
+			t.Run(of+"/"+u.name, func(t *testing.T) {
+				t.Parallel()
+				a, b := connectRouted(t, of, u, user)
+				offloadsOn.apply(t, a, b)
+				for _, v := range []*vtep{a, b} {
+					check(t, v.SetMTU("eth0", 60000))
+					check(t, v.SetMTU(v.link, 50000))
+				}
+				reach(t, a.Host, b.addr)
+				check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) }))
+				sizes := append(make([]int, 40), 15000, 20000, 49000) // of one flow, which is busy by then
+				for size := 15900; size < 16100; size += 7 {
+					sizes = append(sizes, size)
+				}
+				for _, to := range nodesB {
+					if e, err := lab.Echo(a.Host, b.Host, anyPort(to), sizes); err != nil || e.Lost > 0 {
+						t.Errorf("%+v, %v", e, err)
+					}
+				}
+				check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) })) // still
+			})
+		}
+	}
+}

@@ -32,6 +32,8 @@ const (
 
 	intoDevice = 1 // BPF_F_INGRESS: as if the device had received it
 
+	recomputeSum = 1 // BPF_F_RECOMPUTE_CSUM: a card's sum over the packet, if it made one, is to hold further on
+
 	roomBehindMAC = 1 // BPF_ADJ_ROOM_MAC
 
 	roomFixedGSO   = 1 << 0

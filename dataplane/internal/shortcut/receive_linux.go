@@ -329,7 +329,9 @@ func (t *Table) receiveIn(a *assembler) {
 	a.here("straight")
 	a.load32(asm.R1, rFlow, flowIfIndex)
 	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
-	a.drops("torn")
+	a.here("torn")
+	a.countOne(t.figures, figureRxDropped, receiveFigure, "lost")
+	a.drops("lost")
 }
 
 // bareHeld is how many bytes of a bare packet are taken off with the outer headers, and
@@ -340,6 +342,11 @@ func (t *Table) receiveIn(a *assembler) {
 // lie in the Ethernet header. The inner packet would be taken for an unfinished one,
 // and to translate its addresses would spoil its checksum, which is whole.
 const bareHeld = 8
+
+// roomMax is less than the length from which on the kernel makes no room in a packet
+// that is not a super-frame (BPF_SKB_MAX_LEN, with pages of 4 KB), and such a packet is
+// left whole to the process.
+const roomMax = 16000
 
 // takeOff has the inner Ethernet header in place of the outer headers, or goes
 // elsewhere with a packet that is not whole.
@@ -352,12 +359,22 @@ func takeOff(a *assembler, elsewhere string) {
 	a.load32(asm.R1, asm.RFP, receiveKeyAt+receiveKeyVNI)
 	a.unless(asm.R1, network32(bareVNI), "headers")
 	a.add(asm.Sub.Imm(asm.R2, bareHeld), asm.Mov.Imm(rFirst, 14+bareHeld))
+	a.load32(asm.R5, rSkb, skbGSOSize)
+	a.unless(asm.R5, 0, "headers")
+	a.load32(asm.R5, rSkb, skbLen)
+	a.add(asm.JGT.Imm(asm.R5, roomMax, toWait))
 	a.here("headers")
 	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R3, roomBehindMAC), asm.FnSkbAdjustRoom.Call())
 	a.unless(asm.R0, 0, toWait)
 	a.add(asm.JEq.Imm(rFirst, 14, "taken"))
 	a.room(asm.Instructions{asm.Mov.Imm(asm.R2, bareHeld)}, roomFixedGSO, elsewhere)
 	a.here("taken")
-	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther),
-		asm.Mov.Reg(asm.R4, rFirst), asm.Mov.Imm(asm.R5, 0), asm.FnSkbStoreBytes.Call())
+	put := func(at, size, flags int32) {
+		a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, at), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, receiveEther+at),
+			asm.Mov.Imm(asm.R4, size), asm.Mov.Imm(asm.R5, flags), asm.FnSkbStoreBytes.Call())
+	}
+	put(0, 14, 0) // no card's sum has an Ethernet header in it
+	a.add(asm.JEq.Imm(rFirst, 14, "complete"))
+	put(14, bareHeld, recomputeSum)
+	a.here("complete")
 }

@@ -165,6 +165,7 @@ func (a *sender) size() {
 	a.load32(asm.R1, rSkb, skbLen)
 	a.load64(asm.R2, asm.RFP, sendLenAt)
 	a.add(asm.JNE.Reg(asm.R1, asm.R2, toWait)) // there is something behind the IP packet
+	a.fitsTwice()
 	a.packetLen(asm.R1)
 	a.add(asm.JGT.Imm(asm.R1, maxPacket-20-a.over(), toWait)) // more than the outer length fields can say
 	a.store(asm.RFP, sendSizeAt, asm.R1, asm.DWord)
@@ -199,6 +200,19 @@ func (a *sender) size() {
 	a.load32(asm.R3, rFlow, sendFlags)
 	a.add(asm.And.Imm(asm.R3, flagIPv6), asm.Mul.Imm(asm.R3, 20), asm.Add.Reg(asm.R1, asm.R3), asm.Add.Imm(asm.R1, 20+a.over()),
 		asm.JGT.Reg(asm.R1, asm.R2, toWait))
+}
+
+// fitsTwice waits if the packet, whose length is in R1, may be too long for the second
+// time that room is made in it: where that is refused it cannot be left to the process
+// any more.
+func (a *sender) fitsTwice() {
+	if a.head() > 0 {
+		return // once is enough
+	}
+	a.load32(asm.R3, rSkb, skbGSOSize)
+	a.unless(asm.R3, 0, "fits")
+	a.add(asm.JGT.Imm(asm.R1, roomMax-outerMax, toWait))
+	a.here("fits")
 }
 
 // packetLen has the bytes of a device's frame count without their Ethernet header.
