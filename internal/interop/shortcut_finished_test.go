@@ -14,6 +14,24 @@ import (
 // as one whose checksum is still to be put in: who translates its addresses, as
 // for a service, would spoil it.
 func TestShortcutFinished(t *testing.T) {
+	eachRouted(t, func(t *testing.T, a, b *vtep) {
+		reach(t, a.Host, b.addr)
+		inside := lab.TestCapture(t, b.Host, b.link)
+		check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) }))
+		for _, f := range inside.Stop() {
+			if f.Outgoing {
+				continue
+			}
+			if err := dissect.VerifyChecksums(dissect.Packet(f)); err != nil || f.ChecksumPartial {
+				t.Fatalf("came out unfinished (%v), or wrong (%v): % x", f.ChecksumPartial, err, f.Data[:min(len(f.Data), 60)])
+			}
+		}
+	})
+}
+
+// eachRouted tests two wefts of each kind that carries IP packets, by each underlay, on a
+// wire with offloads.
+func eachRouted(t *testing.T, test func(t *testing.T, a, b *vtep)) {
 	t.Parallel()
 	lab.NeedShortcuts(t)
 	for _, u := range underlays {
@@ -22,17 +40,7 @@ func TestShortcutFinished(t *testing.T) {
 				t.Parallel()
 				a, b := connectRouted(t, of, u, user)
 				offloadsOn.apply(t, a, b)
-				reach(t, a.Host, b.addr)
-				inside := lab.TestCapture(t, b.Host, b.link)
-				check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) }))
-				for _, f := range inside.Stop() {
-					if f.Outgoing {
-						continue
-					}
-					if err := dissect.VerifyChecksums(dissect.Packet(f)); err != nil || f.ChecksumPartial {
-						t.Fatalf("came out unfinished (%v), or wrong (%v): % x", f.ChecksumPartial, err, f.Data[:min(len(f.Data), 60)])
-					}
-				}
+				test(t, a, b)
 			})
 		}
 	}
@@ -60,31 +68,22 @@ func shortFlows(t *testing.T, a, b *vtep) error {
 // TestShortcutLarge has a wire carry packets that are larger than the kernel makes room
 // in: of a station whose packets come past the process none of those is lost.
 func TestShortcutLarge(t *testing.T) {
-	t.Parallel()
-	lab.NeedShortcuts(t)
-	for _, u := range underlays {
-		for _, of := range routedKinds {
-			t.Run(of+"/"+u.name, func(t *testing.T) {
-				t.Parallel()
-				a, b := connectRouted(t, of, u, user)
-				offloadsOn.apply(t, a, b)
-				for _, v := range []*vtep{a, b} {
-					check(t, v.SetMTU("eth0", 60000))
-					check(t, v.SetMTU(v.link, 50000))
-				}
-				reach(t, a.Host, b.addr)
-				check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) }))
-				sizes := append(make([]int, 40), 15000, 20000, 49000) // of one flow, which is busy by then
-				for size := 15900; size < 16100; size += 7 {
-					sizes = append(sizes, size)
-				}
-				for _, to := range nodesB {
-					if e, err := lab.Echo(a.Host, b.Host, anyPort(to), sizes); err != nil || e.Lost > 0 {
-						t.Errorf("%+v, %v", e, err)
-					}
-				}
-				check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) })) // still
-			})
+	eachRouted(t, func(t *testing.T, a, b *vtep) {
+		for _, v := range []*vtep{a, b} {
+			check(t, v.SetMTU("eth0", 60000))
+			check(t, v.SetMTU(v.link, 50000))
 		}
-	}
+		reach(t, a.Host, b.addr)
+		check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) }))
+		sizes := append(make([]int, 40), 15000, 20000, 49000) // of one flow, which is busy by then
+		for size := 15900; size < 16100; size += 7 {
+			sizes = append(sizes, size)
+		}
+		for _, to := range nodesB {
+			if e, err := lab.Echo(a.Host, b.Host, anyPort(to), sizes); err != nil || e.Lost > 0 {
+				t.Errorf("%+v, %v", e, err)
+			}
+		}
+		check(t, lab.Eventually(2*waitLimit, func() error { return shortFlows(t, a, b) })) // still
+	})
 }
