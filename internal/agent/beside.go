@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/weftnet/weft/internal/control"
 	"github.com/weftnet/weft/internal/flannel/netfilter"
 )
 
@@ -50,7 +51,7 @@ func (b beside) read(path string) (netfilter.Rules, error) {
 	other, err := readHeld(file)
 	switch {
 	case err != nil:
-	case other.elsewhere(b.memory.Cookie):
+	case control.OtherNetNS(other.Cookie, b.memory.Cookie):
 		delete(b.known, path)
 	default:
 		b.known[path] = other.Rules

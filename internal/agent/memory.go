@@ -75,15 +75,10 @@ func openMemory(dir control.RunDir, subnetFile string) (*memory, error) {
 // enter forgets what was made in another namespace, which went with that: its inode,
 // by which the file is named, is this one's by now.
 func (m *memory) enter(cookie uint64) {
-	if m.gone = m.elsewhere(cookie); m.gone {
+	if m.gone = control.OtherNetNS(m.Cookie, cookie); m.gone {
 		m.held = held{}
 	}
 	m.Cookie = cookie
-}
-
-// elsewhere reports whether the namespace is known to be another one.
-func (h *held) elsewhere(cookie uint64) bool {
-	return h.Cookie != 0 && cookie != 0 && h.Cookie != cookie
 }
 
 // open opens and locks the file. It leaves none open that another process, which

@@ -114,3 +114,7 @@ func NetNSCookie() uint64 {
 	}
 	return cookie
 }
+
+// OtherNetNS reports whether two cookies are known to be of different namespaces: 0 may
+// be that of any.
+func OtherNetNS(a, b uint64) bool { return a != 0 && b != 0 && a != b }

@@ -79,7 +79,7 @@ var errGone = errors.New("it was in a network namespace that is gone, whose inod
 func (l *ledger) take(entries []entry) error {
 	gone := false
 	for _, e := range entries {
-		if e.Cookie != 0 && l.cookie != 0 && e.Cookie != l.cookie {
+		if control.OtherNetNS(e.Cookie, l.cookie) {
 			gone = true
 			continue
 		}
