@@ -135,20 +135,35 @@ func (h *hostgw) to(l lease.Lease) (routes []hostroutes.Route, err error) {
 	case l.PublicIP == h.node.Public:
 		h.log.Info("lease is an old one of this node and ignored", zap.Stringer("subnet", l.Subnet))
 		return nil, nil
-	case l.Overlaps(h.own):
-		return nil, fmt.Errorf("node %v has leased %v, where this node's %v is", l.PublicIP, l.Subnet, h.own)
 	}
-	for dst, gateway := range map[netip.Prefix]netip.Addr{l.IPv4: l.PublicIP, l.IPv6: l.PublicIPv6} {
-		if !dst.IsValid() || dst.Addr().Is6() && !h.cfg.IPv6.Enabled() {
-			continue
-		}
-		if !gateway.IsValid() {
-			err = errors.Join(err, fmt.Errorf("node %v has leased %v and tells no PublicIPv6", l.PublicIP, dst))
-			continue
-		}
-		routes = append(routes, hostroutes.Route{Dst: dst, Gateway: gateway, Device: h.node.Interface})
+	routes, err4 := h.family(routes, l.IPv4, h.own.IPv4, l.PublicIP)
+	if !h.cfg.IPv6.Enabled() {
+		return routes, of(l, err4)
 	}
-	return routes, err
+	routes, err6 := h.family(routes, l.IPv6, h.own.IPv6, l.PublicIPv6)
+	return routes, errors.Join(of(l, err4), of(l, err6))
+}
+
+// of says of which node an error is, if there is one.
+func of(l lease.Lease, err error) error {
+	if err != nil {
+		return fmt.Errorf("node %v: %w", l.PublicIP, err)
+	}
+	return nil
+}
+
+// family appends the route to a subnet of a node, if there is one.
+func (h *hostgw) family(routes []hostroutes.Route, dst, own netip.Prefix, gateway netip.Addr) ([]hostroutes.Route, error) {
+	switch {
+	case !dst.IsValid():
+		return routes, nil
+	case !gateway.IsValid():
+		return routes, fmt.Errorf("it has leased %v and does not tell its address of that family", dst)
+	}
+	if err := backend.Apart(own, dst); err != nil {
+		return routes, err
+	}
+	return append(routes, hostroutes.Route{Dst: dst, Gateway: gateway, Device: h.node.Interface}), nil
 }
 
 // subnets are the prefixes of a lease, if it is one.

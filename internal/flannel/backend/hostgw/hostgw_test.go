@@ -186,7 +186,7 @@ func TestHostileLeases(t *testing.T) {
 	check(t, err)
 	err = m.Do(func() error { return m.backend.Reset(context.Background(), leases) })
 	for _, want := range []string{
-		"172.7.21.0/24", "node 10.4.7.66 has leased fd00:7:0:66::/64 and tells no PublicIPv6",
+		"its subnet 172.7.21.0/24 overlaps", "node 10.4.7.66: it has leased fd00:7:0:66::/64 and does not tell its address",
 		"172.7.67.0/24 via 127.0.0.1", "172.7.68.0/24 via 224.0.0.1", "172.7.69.0/24 via 0.0.0.0",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -195,11 +195,11 @@ func TestHostileLeases(t *testing.T) {
 	}
 	check(t, m.wantRoutes(
 		"172.7.21.0/24 dev docker0", "172.7.22.0/24 via 10.4.7.22 dev eth0", "172.7.66.0/24 via 10.4.7.66 dev eth0",
-		"fd00:7:0:21::/64 dev docker0", "fd00:7:0:22::/64 via fd04:7::22 dev eth0"))
+		"fd00:7:0:21::/64 dev docker0", "fd00:7:0:22::/64 via fd04:7::22 dev eth0", "fd00:7:0:99::/64 via fd04:7::66 dev eth0"))
 	after, err := m.Netlink().RouteList(nil, netlink.FAMILY_ALL)
 	check(t, err)
-	if len(after) != len(before)+3 {
-		t.Errorf("%d routes became %d, want three more", len(before), len(after))
+	if len(after) != len(before)+4 {
+		t.Errorf("%d routes became %d, want four more", len(before), len(after))
 	}
 }
 
