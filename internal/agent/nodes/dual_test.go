@@ -13,11 +13,13 @@ import (
 	"github.com/weftnet/weft/internal/lab"
 )
 
+// dualStack is a network of both families, of a backend.
+const dualStack = `{"Network":"172.7.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:172:7::/48","Backend":{"Type":"%s"}}`
+
 // Both families: a lease with both, a second device or routes of their own, and
 // containers that reach each other over both.
 func TestDualStack(t *testing.T) {
 	t.Parallel()
-	const words = `{"Network":"172.7.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:172:7::/48","Backend":{"Type":"%s"}}`
 	for _, c := range []struct{ backend, from, to string }{
 		{"vxlan", "user", "user"}, {"vxlan", "user", "kernel"}, {"vxlan", "kernel", "kernel"}, {"host-gw", "auto", "auto"},
 	} {
@@ -27,11 +29,10 @@ func TestDualStack(t *testing.T) {
 			needDatapath(t, c.to)
 			w := newNetwork(t, 2)
 			for i, n := range w.nodes {
-				check(t, n.Sysctl("net.ipv6.conf.all.forwarding", "1"))
-				check(t, n.AddAddr("eth0", netip.PrefixFrom(n.addr6(), 64)))
+				n.both()
 				n.start("--datapath=" + []string{c.from, c.to}[i])
 				if i == 0 {
-					w.configure(fmt.Sprintf(words, c.backend))
+					w.configure(fmt.Sprintf(dualStack, c.backend))
 				}
 			}
 			for _, n := range w.nodes {
@@ -43,6 +44,13 @@ func TestDualStack(t *testing.T) {
 			w.reachDual()
 		})
 	}
+}
+
+// both has the node know IPv6, too.
+func (n *node) both() {
+	n.t.Helper()
+	check(n.t, n.Sysctl("net.ipv6.conf.all.forwarding", "1"))
+	check(n.t, n.AddAddr("eth0", netip.PrefixFrom(n.addr6(), 64)))
 }
 
 // addr6 ends like the address of IPv4.

@@ -25,23 +25,24 @@ func TestFlanneld(t *testing.T) {
 	if os.Getenv(envFlanneld) == "" {
 		t.Fatalf("%s does not say where flanneld is", envFlanneld)
 	}
-	for name, config := range map[string]string{
-		"vxlan":         overVXLAN,
-		"VNI and port":  `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789}}`,
-		"DirectRouting": `{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`,
-		"udp":           overUDP,
-		"host-gw":       hostGW,
+	for name, c := range map[string]struct{ config, datapath string }{
+		"vxlan":          {overVXLAN, "user"},
+		"vxlan (kernel)": {overVXLAN, "kernel"},
+		"VNI and port":   {`{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789}}`, "user"},
+		"DirectRouting":  {`{"Network":"172.7.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}`, "user"},
+		"udp":            {overUDP, "user"},
+		"host-gw":        {hostGW, "auto"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab.NeedKernelVXLAN(t)
-			meetFlanneld(t, config)
+			meetFlanneld(t, c.config, "--datapath="+c.datapath)
 		})
 	}
 }
 
-func meetFlanneld(t *testing.T, config string) {
+func meetFlanneld(t *testing.T, config string, flags ...string) {
 	w := newNetwork(t, 3)
-	keys, flags := registry(w), []string{"--datapath=user"}
+	keys := registry(w)
 	if os.Getenv(envFlanneldAPI) == "2" {
 		keys, flags = olderAPI{w, prefix}, append(flags, "--etcd-api=2")
 	}
@@ -82,6 +83,33 @@ func meetFlanneld(t *testing.T, config string) {
 	other.takeBack(flags...)
 	other.startFlannel()
 	reach(t, all, 1)
+}
+
+// Both families, which flanneld knows since v0.15: what each has of the other is what
+// two nodes of weft have.
+func TestFlanneldDual(t *testing.T) {
+	if os.Getenv(envFlanneld) == "" || os.Getenv(envFlanneldAPI) == "2" {
+		t.Fatalf("%s does not say where a flanneld of etcd v3 is", envFlanneld)
+	}
+	for _, backend := range []string{"vxlan", "host-gw"} {
+		for _, datapath := range []string{"user", "kernel"} {
+			t.Run(backend+"/"+datapath, func(t *testing.T) {
+				lab.NeedKernelVXLAN(t)
+				w := newNetwork(t, 2)
+				for _, n := range w.nodes {
+					n.both()
+				}
+				w.nodes[0].start("--datapath=" + datapath)
+				w.configure(fmt.Sprintf(dualStack, backend))
+				w.nodes[0].ready()
+				w.nodes[1].startFlannel()
+				for i, n := range w.nodes {
+					n.checkDual(backend, w.nodes[1-i])
+				}
+				w.reachDual()
+			})
+		}
+	}
 }
 
 // startFlannel starts flanneld as the node's agent, and waits until it has a subnet.
