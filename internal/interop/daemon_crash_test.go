@@ -13,7 +13,7 @@ import (
 // spawnDaemon starts `weft daemon` and waits until it answers.
 func (w *weft) spawnDaemon(t *testing.T) *lab.Process {
 	t.Helper()
-	p, err := w.host.Spawn(w.environment(), "/proc/self/exe", "daemon")
+	p, err := w.line.Spawn("daemon")
 	check(t, err)
 	check(t, lab.Eventually(waitLimit, func() error {
 		if len(w.sockets()) == 0 {

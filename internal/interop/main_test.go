@@ -3,6 +3,7 @@ package interop
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,16 +11,11 @@ import (
 
 	"github.com/weftnet/weft/internal/cli"
 	"github.com/weftnet/weft/internal/lab"
+	vteps "github.com/weftnet/weft/internal/vtep"
 )
 
-// actAsWeft makes the test binary be weft: for the commands that tests run,
-// and for the daemon that these start, which inherits the environment.
-const actAsWeft = "WEFT_INTEROP_ACT_AS_WEFT"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(actAsWeft) != "" {
-		os.Exit(cli.Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
-	}
+	vteps.ActAsWeft(cli.Main)
 	lab.Main(m)
 }
 
@@ -28,7 +24,7 @@ type weft struct {
 	t    *testing.T
 	host *lab.Host
 	dir  string
-	env  []string // beside the run directory
+	line vteps.Weft
 }
 
 // newWeft gives a host its own run directory, as a machine of its own would
@@ -39,25 +35,34 @@ func newWeft(t *testing.T, h *lab.Host, env ...string) *weft {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &weft{t: t, host: h, dir: dir, env: env}
+	w := weftWith(t, h, dir, env)
 	t.Cleanup(w.end)
 	return w
+}
+
+// weftWith is weft with a run directory that is there. env is beside it. The race
+// detector would have every command wait a second before it ends.
+func weftWith(t *testing.T, h *lab.Host, dir string, env []string) *weft {
+	env = append([]string{"WEFT_RUN_DIR=" + dir, "GORACE=atexit_sleep_ms=0"}, env...)
+	return &weft{t: t, host: h, dir: dir, line: vteps.Weft{Host: h, Env: env}}
 }
 
 // run runs one command to its end.
 func (w *weft) run(args ...string) lab.Output {
 	w.t.Helper()
-	out, err := w.host.Run(w.environment(), "/proc/self/exe", args...)
+	out, err := w.line.Run(args...)
 	if err != nil {
 		w.t.Fatalf("weft %s: %v", strings.Join(args, " "), err)
 	}
 	return out
 }
 
-// environment is what makes /proc/self/exe be weft. The race detector would
-// have every command wait a second before it ends.
-func (w *weft) environment() []string {
-	return append([]string{actAsWeft + "=1", "WEFT_RUN_DIR=" + w.dir, "GORACE=atexit_sleep_ms=0"}, w.env...)
+// command is weft as a process that the caller starts.
+func (w *weft) command(args ...string) *exec.Cmd {
+	program, env := w.line.Line()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	return cmd
 }
 
 // must runs one command that has to succeed, and returns what it printed.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -22,7 +21,7 @@ import (
 // in is weft run in another host with the same run directory, as on one
 // machine.
 func (w *weft) in(h *lab.Host) *weft {
-	return &weft{t: w.t, host: h, dir: w.dir, env: w.env}
+	return weftWith(w.t, h, w.dir, w.line.Env)
 }
 
 // TestMove moves the device away: the link keeps running with its underlay
@@ -213,9 +212,7 @@ func addressHere(dev string, p netip.Prefix) error {
 
 // runHere runs weft in the thread's namespace.
 func (n *bareNamespace) runHere(words ...string) error {
-	cmd := exec.Command("/proc/self/exe", words...)
-	cmd.Env = append(cmd.Environ(), n.w.environment()...)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := n.w.command(words...).CombinedOutput(); err != nil {
 		return fmt.Errorf("weft %v: %w: %s", words, err, out)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -183,8 +182,7 @@ func TestRefusedWithoutCapability(t *testing.T) {
 // have CAP_NET_ADMIN, nor can what it starts.
 func runWithoutNetAdmin(t *testing.T, w *weft, words ...string) (text []byte, status int) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", words...)
-	cmd.Env = append(os.Environ(), w.environment()...)
+	cmd := w.command(words...)
 	err := away(func() error {
 		if err := unix.Setns(w.host.NetNS(), unix.CLONE_NEWNET); err != nil {
 			return err

@@ -87,7 +87,7 @@ func takeBack(t *testing.T, u underlay, of ...*vtep) {
 		defer ticker.Stop()
 		for n := 1; ; n++ {
 			for _, v := range of {
-				out, err := v.Run(v.weft.environment(), "/proc/self/exe", v.entryElsewhere(u, n)...)
+				out, err := v.weft.line.Run(v.entryElsewhere(u, n)...)
 				if err != nil || out.Status != 0 {
 					t.Errorf("weft: %v, %s", err, out.Stderr)
 				}

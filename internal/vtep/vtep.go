@@ -13,19 +13,34 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/weftnet/weft/internal/lab"
 )
 
+// EnvProgram names the variable with the path of the weft that tests run where they
+// say nothing else. It starts in two thirds of the time of a test binary.
+const EnvProgram = "WEFT_BIN"
+
 // actAsWeft makes a program that calls ActAsWeft be weft.
 const actAsWeft = "WEFT_ACT_AS_WEFT"
+
+// forTests says that this is a program that calls ActAsWeft, and so no weft but when
+// it acts as one.
+var forTests bool
 
 // ActAsWeft turns this process into weft, whose main function is cli.Main, if a
 // Weft without a Program started it. Test binaries call it first: so they need
 // no other file, and the daemon that they start is of the same build. The
 // function is an argument because the command line itself uses this package.
 func ActAsWeft(weft func(args []string, stdin io.Reader, stdout, stderr io.Writer) int) {
-	if os.Getenv(actAsWeft) != "" {
+	switch {
+	case os.Getenv(actAsWeft) == "":
+		forTests = true
+	case slices.Equal(os.Args[1:], []string{promptWord}):
+		_ = mainFunc(weft).serve(os.Stdin, os.Stdout)
+		os.Exit(0)
+	default:
 		os.Exit(weft(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
 }
@@ -33,12 +48,42 @@ func ActAsWeft(weft func(args []string, stdin io.Reader, stdout, stderr io.Write
 // Weft is weft in a host.
 type Weft struct {
 	Host    *lab.Host
-	Program string   // path; "" = this program, see ActAsWeft
+	Program string   // path; "" = this program, see ActAsWeft and EnvProgram
 	Env     []string // beside this program's
+
+	mu     sync.Mutex
+	prompt *prompt // nil until a command comes that suits it
 }
 
-// Run runs one command to its end.
+// Run runs one command to its end. Many of them run in one process; what has to be
+// a process of its own is run by RunAlone.
 func (w *Weft) Run(args ...string) (lab.Output, error) {
+	if w.Program != "" || !forTests || !suits(args) {
+		return w.RunAlone(args...)
+	}
+	p, err := w.ready()
+	if err != nil {
+		return lab.Output{}, err
+	}
+	return p.run(args)
+}
+
+// ready returns the process for commands that suit it.
+func (w *Weft) ready() (*prompt, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	env := w.asWeft()
+	if w.prompt == nil || !slices.Equal(w.prompt.env, env) {
+		var err error
+		if w.prompt, err = newPrompt(w.Host, env); err != nil {
+			return nil, err
+		}
+	}
+	return w.prompt, nil
+}
+
+// RunAlone runs one command in a process of its own to its end.
+func (w *Weft) RunAlone(args ...string) (lab.Output, error) {
 	program, env := w.Line()
 	return w.Host.Run(env, program, args...)
 }
@@ -52,11 +97,21 @@ func (w *Weft) Spawn(args ...string) (*lab.Process, error) {
 // Line is the program that is run, and what its environment has beside this
 // program's.
 func (w *Weft) Line() (path string, env []string) {
-	if w.Program == "" {
-		return "/proc/self/exe", append(slices.Clone(w.Env), actAsWeft+"=1")
+	path = w.Program
+	if path == "" && forTests {
+		path = os.Getenv(EnvProgram)
 	}
-	return w.Program, w.Env
+	if path != "" {
+		return path, w.Env
+	}
+	return itself, w.asWeft()
 }
+
+// itself is the file of this program.
+const itself = "/proc/self/exe"
+
+// asWeft is the environment in which this program is weft.
+func (w *Weft) asWeft() []string { return append(slices.Clone(w.Env), actAsWeft+"=1") }
 
 // Must runs one command that has to succeed, and returns what it printed.
 func (w *Weft) Must(args ...string) (string, error) {

@@ -239,11 +239,11 @@ func TestAsFlanneld(t *testing.T) {
 // startFlanneld starts an agent under flanneld's name and does not wait.
 func (n *node) startFlanneld(env []string, words ...string) *node {
 	n.t.Helper()
-	program := filepath.Join(n.Dir, "flanneld")
-	self, err := os.Executable()
+	weft, more := n.Weft.Line()
+	weft, err := filepath.EvalSymlinks(weft) // of /proc/self/exe
 	check(n.t, err)
-	check(n.t, os.Symlink(self, program))
-	_, more := n.Weft.Line()
+	program := filepath.Join(n.Dir, "flanneld")
+	check(n.t, os.Symlink(weft, program))
 	n.Agent, err = n.Spawn(append(more, env...), program, words...)
 	check(n.t, err)
 	return n
