@@ -3,12 +3,15 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/weftnet/weft/internal/cli.version=$(VERSION)
 
-# Where the demo finds the program.
+# Where the demo and tests find the program.
 export WEFT_BIN := $(CURDIR)/bin/weft
 
-# Two packages are tested at a time: most tests wait for the kernel, for namespaces above all, and the two together use two cores well. More
-# of them would only compete. That slows compiling too on larger machines, so it comes first.
-TEST_FLAGS := -count=1 -p 2 -timeout 20m
+# Two packages are built and tested at a time: most tests wait for the kernel, for namespaces above all, and the two together use two cores well.
+# More of them would only compete. What go vet says is said by make lint.
+TEST_FLAGS := -count=1 -p 2 -timeout 20m -vet off
+
+# The longest begin first, so that the others are beside them and not before.
+LONGEST := ./internal/interop ./internal/conformance
 
 # Within a package four tests run at once, if they may at all, for the same reason.
 SIDE_BY_SIDE := -parallel 4
@@ -17,8 +20,11 @@ SIDE_BY_SIDE := -parallel 4
 # dataplane/internal/shortcut allows for (enqueue), two packets of a million change places: they run by themselves.
 ALONE     := ^TestShortcut(Send|Receive|Routed)Order$$
 ALONE_PKG := ./internal/interop
-RACE_DIRS  := encap routetable dataplane internal/control internal/daemon internal/cli
-RACE_PKGS  := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
+
+# The library is tested with and without the race detector, the daemon and the command line with it only: without it they are in all tests that
+# have traffic.
+RACE_ONLY := internal/control internal/daemon internal/cli
+RACE_PKGS := $(patsubst %,./%/...,encap routetable dataplane $(RACE_ONLY))
 
 DEMO_TURN ?= 2s
 BENCH     ?= .
@@ -53,10 +59,7 @@ demo: build ## show two hosts, one with weft and one with the kernel's vxlan, re
 test: build ## run all tests, those of the library and the daemon once more under the race detector
 	go test -C tools ./testsum
 	go build -C tools -o ../bin/testsum ./testsum
-	-go test -exec true ./... >/dev/null
-	-go test -exec true -race $(RACE_PKGS) >/dev/null
-	-go test -exec true -tags portable ./dataplane/... >/dev/null
-	bin/testsum $(TEST_FLAGS) $(SIDE_BY_SIDE) -skip '$(ALONE)' ./... + $(TEST_FLAGS) -run '$(ALONE)' $(ALONE_PKG) + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
+	bin/testsum $(TEST_FLAGS) $(SIDE_BY_SIDE) -skip '$(ALONE)' $(LONGEST) $$(go list ./... | grep -v $(RACE_ONLY:%=-e /%)) + $(TEST_FLAGS) -run '$(ALONE)' $(ALONE_PKG) + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
 
 .PHONY: test-novxlan
 test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN of NOVXLAN_PKGS in it
@@ -66,10 +69,11 @@ test-novxlan: ## boot a kernel that has no vxlan under qemu and run NOVXLAN_RUN 
 
 # Flannel's own program, which needs neither iptables nor anything else here: FLANNELD is its path, FLANNELD_ETCD_API 2 before v0.18.
 FLANNELD_ETCD_API ?= 3
+FLANNELD_RUN      := $(if $(filter 2,$(FLANNELD_ETCD_API)),^TestFlanneld$$,^TestFlanneld)
 
 .PHONY: test-flanneld
-test-flanneld: ## have the flanneld at FLANNELD between two weft nodes, by each backend
-	WEFT_TEST_FLANNELD=$(abspath $(FLANNELD)) WEFT_TEST_FLANNELD_API=$(FLANNELD_ETCD_API) go test -count=1 -v -tags flanneld -run '^TestFlanneld$$' ./internal/agent/nodes
+test-flanneld: ## have the flanneld at FLANNELD among weft nodes, by each backend
+	WEFT_TEST_FLANNELD=$(abspath $(FLANNELD)) WEFT_TEST_FLANNELD_API=$(FLANNELD_ETCD_API) go test -count=1 -v -tags flanneld -run '$(FLANNELD_RUN)' ./internal/agent/nodes
 
 # Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take eight minutes); functions for FUNCTIME each. What a
 # whole run printed becomes the results file, from which the documents are made.
@@ -98,7 +102,7 @@ fuzz: ## run every fuzz target of FUZZ_PKGS for FUZZTIME each
 cover: build ## test, and print how much of each package all tests together cover
 	rm -rf bin/cover
 	mkdir -p bin/cover
-	go test $(TEST_FLAGS) $(SIDE_BY_SIDE) -cover -coverpkg=./... ./... -args -test.gocoverdir=$(CURDIR)/bin/cover
+	WEFT_BIN= go test $(TEST_FLAGS) $(SIDE_BY_SIDE) -cover -coverpkg=./... ./... -args -test.gocoverdir=$(CURDIR)/bin/cover
 	go tool covdata textfmt -i=bin/cover -o bin/cover.out
 	go tool covdata percent -i=bin/cover
 	go tool cover -func=bin/cover.out | tail -n 1
