@@ -56,7 +56,7 @@ demo: build ## show two hosts, one with weft and one with the kernel's vxlan, re
 	bin/weft-demo -turn $(DEMO_TURN)
 
 .PHONY: test
-test: build ## run all tests, those of the library and the daemon once more under the race detector
+test: build ## run all tests, those of the library once more and those of the daemon and the command line under the race detector
 	go test -C tools ./testsum
 	go build -C tools -o ../bin/testsum ./testsum
 	bin/testsum $(TEST_FLAGS) $(SIDE_BY_SIDE) -skip '$(ALONE)' $(LONGEST) $$(go list ./... | grep -v $(RACE_ONLY:%=-e /%)) + $(TEST_FLAGS) -run '$(ALONE)' $(ALONE_PKG) + -race $(TEST_FLAGS) $(RACE_PKGS) + -tags portable $(TEST_FLAGS) ./dataplane/...
