@@ -130,17 +130,22 @@ func (n *node) dockerTables() {
 			Name: "FORWARD", Table: c.AddTable(ipTable("filter")), Type: nftables.ChainTypeFilter,
 			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drops,
 		})
-		nat := c.AddTable(ipTable("nat"))
-		for name, hook := range map[string]*nftables.ChainHook{
-			"PREROUTING": nftables.ChainHookPrerouting, "OUTPUT": nftables.ChainHookOutput, "POSTROUTING": nftables.ChainHookPostrouting,
-		} {
-			priority := nftables.ChainPriorityNATDest
-			if name == "POSTROUTING" {
-				priority = nftables.ChainPriorityNATSource
-			}
-			c.AddChain(&nftables.Chain{Name: name, Table: nat, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
-		}
+		natChains(c, ipTable("nat"))
 	})
+}
+
+// natChains makes a table of nat and those of iptables in it.
+func natChains(c *nftables.Conn, nat *nftables.Table) {
+	c.AddTable(nat)
+	for name, hook := range map[string]*nftables.ChainHook{
+		"PREROUTING": nftables.ChainHookPrerouting, "OUTPUT": nftables.ChainHookOutput, "POSTROUTING": nftables.ChainHookPostrouting,
+	} {
+		priority := nftables.ChainPriorityNATDest
+		if name == "POSTROUTING" {
+			priority = nftables.ChainPriorityNATSource
+		}
+		c.AddChain(&nftables.Chain{Name: name, Table: nat, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
+	}
 }
 
 func ipTable(name string) *nftables.Table {
@@ -180,13 +185,17 @@ func (n *node) masqueradeOut(more ...expr.Any) {
 // and in OUTPUT for the node itself, in the place of what was there.
 func (n *node) serve(service, backend netip.Addr) {
 	n.t.Helper()
+	table, at := ipTable("nat"), uint32(16) // where the destination is in the IP header
+	if service.Is6() {
+		table.Family, at = nftables.TableFamilyIPv6, 24
+	}
 	n.nft(func(c *nftables.Conn) {
 		for _, name := range []string{"PREROUTING", "OUTPUT"} {
-			chain := &nftables.Chain{Name: name, Table: ipTable("nat")}
+			chain := &nftables.Chain{Name: name, Table: table}
 			c.FlushChain(chain)
-			c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: append(address(16, service.AsSlice()),
+			c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: append(address(at, service.AsSlice()),
 				&expr.Immediate{Register: 1, Data: backend.AsSlice()},
-				&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nftables.TableFamilyIPv4), RegAddrMin: 1})})
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(table.Family), RegAddrMin: 1})})
 		}
 	})
 }

@@ -27,23 +27,30 @@ func TestDualStack(t *testing.T) {
 			t.Parallel()
 			needDatapath(t, c.from)
 			needDatapath(t, c.to)
-			w := newNetwork(t, 2)
-			for i, n := range w.nodes {
-				n.both()
-				n.start("--datapath=" + []string{c.from, c.to}[i])
-				if i == 0 {
-					w.configure(fmt.Sprintf(dualStack, c.backend))
-				}
-			}
-			for _, n := range w.nodes {
-				n.ready()
-			}
+			w := newDual(t, c.backend, c.from, c.to)
 			for i, n := range w.nodes {
 				n.checkDual(c.backend, w.nodes[1-i])
 			}
 			w.reachDual()
 		})
 	}
+}
+
+// newDual is two nodes of both families, with a datapath each.
+func newDual(t *testing.T, backend string, datapaths ...string) *network {
+	t.Helper()
+	w := newNetwork(t, 2)
+	for i, n := range w.nodes {
+		n.both()
+		n.start("--datapath=" + datapaths[i])
+		if i == 0 {
+			w.configure(fmt.Sprintf(dualStack, backend))
+		}
+	}
+	for _, n := range w.nodes {
+		n.ready()
+	}
+	return w
 }
 
 // both has the node know IPv6, too.
@@ -108,12 +115,7 @@ func (n *node) checkSecond(own netip.Prefix, peer *node, other netip.Prefix) str
 // reachDual has the nodes' containers reach each other over both families.
 func (w *network) reachDual() {
 	w.t.Helper()
-	var containers [2]*lab.Host
-	var addrs [2][2]netip.Addr
-	for i, n := range w.nodes {
-		containers[i], addrs[i][0] = n.container()
-		addrs[i][1] = n.second(containers[i])
-	}
+	containers, addrs := w.dualContainers()
 	for i, c := range containers {
 		for _, to := range addrs[1-i] {
 			eventually(w.t, func() error { return c.Ping(to, lab.PingOptions{}).Lost() })
@@ -124,6 +126,16 @@ func (w *network) reachDual() {
 			check(w.t, err)
 		}
 	}
+}
+
+// dualContainers are one behind each node, and their addresses of each family.
+func (w *network) dualContainers() (containers [2]*lab.Host, addrs [2][2]netip.Addr) {
+	w.t.Helper()
+	for i, n := range w.nodes {
+		containers[i], addrs[i][0] = n.container()
+		addrs[i][1] = n.second(containers[i])
+	}
+	return containers, addrs
 }
 
 // second gives a container its address of IPv6, as docker with --fixed-cidr-v6

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/nftables"
+
 	"github.com/weftnet/weft/internal/lab"
 )
 
@@ -45,6 +47,35 @@ func TestServices(t *testing.T) {
 			o.askAll(n.base(), o.addrs[0])
 			if c.datapath == "user" {
 				o.shortService(c.device)
+			}
+		})
+	}
+}
+
+// A service of IPv6, asked without --ip-masq: a node has its address in the underlay,
+// and a container its own.
+func TestServiceOfIPv6(t *testing.T) {
+	t.Parallel()
+	lab.NeedNFTables(t)
+	service := netip.MustParseAddr("fd00:10:96::10")
+	for _, datapath := range []string{"user", "kernel"} {
+		t.Run(datapath, func(t *testing.T) {
+			t.Parallel()
+			needDatapath(t, datapath)
+			w := newDual(t, "vxlan", datapath, datapath)
+			containers, addrs := w.dualContainers()
+			n, to := w.nodes[0], addrs[1][1]
+			n.nft(func(c *nftables.Conn) { natChains(c, &nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv6}) })
+			n.serve(service, to)
+			check(t, n.AddRoute(netip.PrefixFrom(service, 128), "eth0", netip.MustParseAddr("fd00:10:4:7::1")))
+			eventually(t, func() error { return containers[0].Ping(to, lab.PingOptions{}).Lost() })
+			for _, q := range []question{
+				{n.Host, service, containers[1], to, n.addr6()},
+				{containers[0], service, containers[1], to, addrs[0][1]},
+			} {
+				if err := q.both(); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
