@@ -72,7 +72,7 @@ FLANNELD_ETCD_API ?= 3
 FLANNELD_RUN      := $(if $(filter 2,$(FLANNELD_ETCD_API)),^TestFlanneld$$,^TestFlanneld)
 
 .PHONY: test-flanneld
-test-flanneld: ## have the flanneld at FLANNELD among weft nodes, by each backend
+test-flanneld: build ## have the flanneld at FLANNELD among weft nodes, by each backend
 	WEFT_TEST_FLANNELD=$(abspath $(FLANNELD)) WEFT_TEST_FLANNELD_API=$(FLANNELD_ETCD_API) go test -count=1 -v -tags flanneld -run '$(FLANNELD_RUN)' ./internal/agent/nodes
 
 # Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take eight minutes); functions for FUNCTIME each. What a
