@@ -136,20 +136,16 @@ func (h *hostgw) to(l lease.Lease) (routes []hostroutes.Route, err error) {
 		h.log.Info("lease is an old one of this node and ignored", zap.Stringer("subnet", l.Subnet))
 		return nil, nil
 	}
-	routes, err4 := h.family(routes, l.IPv4, h.own.IPv4, l.PublicIP)
-	if !h.cfg.IPv6.Enabled() {
-		return routes, of(l, err4)
+	routes, err = h.family(nil, l.IPv4, h.own.IPv4, l.PublicIP)
+	if h.cfg.IPv6.Enabled() {
+		var err6 error
+		routes, err6 = h.family(routes, l.IPv6, h.own.IPv6, l.PublicIPv6)
+		err = errors.Join(err, err6)
 	}
-	routes, err6 := h.family(routes, l.IPv6, h.own.IPv6, l.PublicIPv6)
-	return routes, errors.Join(of(l, err4), of(l, err6))
-}
-
-// of says of which node an error is, if there is one.
-func of(l lease.Lease, err error) error {
 	if err != nil {
-		return fmt.Errorf("node %v: %w", l.PublicIP, err)
+		err = fmt.Errorf("node %v: %w", l.PublicIP, err)
 	}
-	return nil
+	return routes, err
 }
 
 // family appends the route to a subnet of a node, if there is one.
