@@ -35,16 +35,11 @@ func newWeft(t *testing.T, h *lab.Host, env ...string) *weft {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := weftWith(t, h, dir, env)
+	// The race detector would have every command wait a second before it ends.
+	env = append([]string{"WEFT_RUN_DIR=" + dir, "GORACE=atexit_sleep_ms=0"}, env...)
+	w := &weft{t: t, host: h, dir: dir, line: vteps.Weft{Host: h, Env: env}}
 	t.Cleanup(w.end)
 	return w
-}
-
-// weftWith is weft with a run directory that is there. env is beside it. The race
-// detector would have every command wait a second before it ends.
-func weftWith(t *testing.T, h *lab.Host, dir string, env []string) *weft {
-	env = append([]string{"WEFT_RUN_DIR=" + dir, "GORACE=atexit_sleep_ms=0"}, env...)
-	return &weft{t: t, host: h, dir: dir, line: vteps.Weft{Host: h, Env: env}}
 }
 
 // run runs one command to its end.

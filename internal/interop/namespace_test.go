@@ -16,12 +16,13 @@ import (
 
 	"github.com/weftnet/weft/internal/lab"
 	"github.com/weftnet/weft/internal/lab/dissect"
+	vteps "github.com/weftnet/weft/internal/vtep"
 )
 
 // in is weft run in another host with the same run directory, as on one
 // machine.
 func (w *weft) in(h *lab.Host) *weft {
-	return weftWith(w.t, h, w.dir, w.line.Env)
+	return &weft{t: w.t, host: h, dir: w.dir, line: vteps.Weft{Host: h, Env: w.line.Env}}
 }
 
 // TestMove moves the device away: the link keeps running with its underlay
