@@ -42,14 +42,9 @@ func (l *Layout) innerIs(frame []byte) bool {
 // super-frames to be cut. A frame that has a complete checksum is what it is,
 // however large.
 func DescribeReceived(frame []byte, l *Layout, mtu, segment int) GSO {
-	if l.L4 == 0 || !isPartial(frame, l) {
-		return GSO{}
-	}
-	g := GSO{
-		NeedsCsum:  true,
-		CsumStart:  uint16(l.L4),
-		CsumOffset: uint16(l.csumOffset()),
-		HeaderLen:  uint16(l.Payload),
+	g := DescribeSent(frame, l)
+	if !g.NeedsCsum {
+		return g
 	}
 	// Of UDP a super-frame can be smaller than the MTU, and must be cut all the
 	// same: each segment is a datagram of its own.
@@ -68,4 +63,21 @@ func DescribeReceived(frame []byte, l *Layout, mtu, segment int) GSO {
 		g.Type, g.Size = GSOTCP6, uint16(size)
 	}
 	return g
+}
+
+// DescribeSent tells the GSO description of a frame that is no super-frame, where
+// nothing but the frame tells: whether its checksum was left to be completed.
+//
+// One in 65536 that is complete looks as if it were not. To complete it again gives
+// the same.
+func DescribeSent(frame []byte, l *Layout) GSO {
+	if l.L4 == 0 || !isPartial(frame, l) {
+		return GSO{}
+	}
+	return GSO{
+		NeedsCsum:  true,
+		CsumStart:  uint16(l.L4),
+		CsumOffset: uint16(l.csumOffset()),
+		HeaderLen:  uint16(l.Payload),
+	}
 }

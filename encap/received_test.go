@@ -108,6 +108,11 @@ func TestDescribeReceived(t *testing.T) {
 			if got := encap.DescribeReceived(c.frame, parse(c.frame), mtu, c.segment); got != c.want {
 				t.Errorf("%s, %s: %+v, want %+v", name, what, got, c.want)
 			}
+			alone := c.want
+			alone.Type, alone.Size = encap.GSONone, 0
+			if got := encap.DescribeSent(c.frame, parse(c.frame)); got != alone {
+				t.Errorf("%s, %s, sent: %+v, want %+v", name, what, got, alone)
+			}
 		}
 	}
 }
@@ -132,6 +137,9 @@ func TestDescribeReceivedNothingToDo(t *testing.T) {
 		if got := encap.DescribeReceived(frame, parse(frame), 1450, 1000); got != (encap.GSO{}) {
 			t.Errorf("%s: %+v", name, got)
 		}
+		if got := encap.DescribeSent(frame, parse(frame)); got != (encap.GSO{}) {
+			t.Errorf("%s, sent: %+v", name, got)
+		}
 	}
 }
 
@@ -149,5 +157,32 @@ func TestSuperFrameIsReceivedAsSent(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		wantFrames(t, cut(&segments), s.segments(payload, size))
+	}
+}
+
+// TestCompletedTwice has a datagram whose checksum, which is complete, looks as if it
+// were not: to complete it again changes nothing.
+func TestCompletedTwice(t *testing.T) {
+	for name, s := range kinds() {
+		frame := s.frame(text(100))
+		// The checksum is that of the pseudo-header if everything else adds up to its
+		// complement: two bytes of the payload see to that.
+		partial := s.partial(text(100))
+		at := s.l4() + s.checksumOffset()
+		copy(frame[at:], partial[at:at+2])
+		l := parse(frame)
+		binary.BigEndian.PutUint16(frame[s.headers()+2:], 0)
+		rest := encap.Checksum(frame[s.l4():l.End], 0)
+		pseudo := binary.BigEndian.Uint16(frame[at:])
+		word := uint32(0xffff&^(rest)) + uint32(0xffff&^pseudo)
+		binary.BigEndian.PutUint16(frame[s.headers()+2:], uint16(word+word>>16))
+		gso := encap.DescribeSent(frame, l)
+		if !gso.NeedsCsum {
+			t.Fatalf("%s: it does not look unfinished", name)
+		}
+		want := bytes.Clone(frame)
+		if err := encap.FinishChecksum(&encap.Packet{Frame: frame, GSO: gso}, l); err != nil || !bytes.Equal(frame, want) {
+			t.Errorf("%s: %v\n%x\n%x", name, err, frame, want)
+		}
 	}
 }
