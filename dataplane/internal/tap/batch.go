@@ -34,7 +34,7 @@ const (
 // is sent. The frames are the Batch's: valid until it is read into again.
 type Batch struct {
 	Packets  []encap.Packet
-	headroom int   // in front of each frame
+	headroom int   // in front of each frame that is read
 	start    []int // of each frame's headroom in buffer
 	buffer   []byte
 	used     int
@@ -52,12 +52,25 @@ func NewBatch() *Batch {
 // Datagram returns frame i with the headroom in front of it. Its capacity goes
 // on over the frames behind it, which is how a sender sees that they adjoin.
 func (b *Batch) Datagram(i int) []byte {
-	from := b.start[i]
-	return b.buffer[from : from+b.headroom+len(b.Packets[i].Frame)]
+	from, end := b.start[i], b.used
+	if i+1 < len(b.start) {
+		end = b.start[i+1]
+	}
+	return b.buffer[from:end]
 }
 
 func (b *Batch) reset(headroom int) {
 	b.Packets, b.start, b.used, b.headroom = b.Packets[:0], b.start[:0], firstHeadroom, headroom
+}
+
+// Reset empties a batch that is filled by Put.
+func (b *Batch) Reset() { b.reset(0) }
+
+// Put adds a copy of a frame that was not read from a device, with room in front as
+// for one that was. It may not be called when the batch is full.
+func (b *Batch) Put(frame []byte, headroom int) {
+	b.headroom = headroom
+	b.push(copy(b.room(0), frame), encap.GSO{})
 }
 
 // Full reports whether the device may have more frames than it had room for.

@@ -123,3 +123,6 @@ func (w *writer) join(f *encap.Coalesced) []byte {
 	}
 	return w.whole
 }
+
+// Headroom is how many bytes there are in front of each frame that is read.
+func (d *Device) Headroom() int { return d.headroom }

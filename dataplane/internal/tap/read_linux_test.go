@@ -334,3 +334,38 @@ func TestReadDown(t *testing.T) {
 		}
 	})
 }
+
+// TestBatchPut fills a batch with frames that were not read: they lie in it as if they
+// had been, also where what is in front of them differs.
+func TestBatchPut(t *testing.T) {
+	t.Parallel()
+	b := NewBatch()
+	for range 2 {
+		b.Reset()
+		var want [][]byte
+		for i := byte(1); !b.Full(); i++ {
+			frame := frameOf(60+int(i), i)
+			want = append(want, bytes.Clone(frame))
+			b.Put(frame, encap.HeaderLen)
+			clear(frame) // it is not the batch's
+		}
+		wantBatch(t, b, want...)
+		if len(want) != maxFrames {
+			t.Errorf("it was full with %d frames", len(want))
+		}
+	}
+	b.Reset()
+	for i, headroom := range []int{encap.HeaderLen, 0, MaxHeadroom, encap.HeaderLen} {
+		b.Put(frameOf(100, byte(i)), headroom)
+		d := b.Datagram(i)
+		if len(d) != headroom+100 || &d[headroom] != &b.Packets[i].Frame[0] {
+			t.Errorf("frame %d has %d bytes with what is in front of it", i, len(d))
+		}
+	}
+	for i := range b.Packets {
+		if !bytes.Equal(b.Packets[i].Frame, frameOf(100, byte(i))) {
+			t.Errorf("frame %d is %x", i, b.Packets[i].Frame)
+		}
+		clear(b.Datagram(i)) // overwrites no other
+	}
+}
