@@ -200,14 +200,20 @@ func (a *assembler) count(figures *ebpf.Map, packetsAt, keyAt, sizeAt int16, don
 // countOne adds one to a figure of the link, and has its figures in R0, or goes
 // to done.
 func (a *assembler) countOne(figures *ebpf.Map, at, keyAt int16, done string) {
+	a.core(figures, keyAt, done)
+	a.load64(asm.R1, asm.R0, at)
+	a.add(asm.Add.Imm(asm.R1, 1))
+	a.store(asm.R0, at, asm.R1, asm.DWord)
+}
+
+// core has what this core knows of the flow's link in R0, and the index of its slot on
+// the stack at keyAt, or goes to done.
+func (a *assembler) core(figures *ebpf.Map, keyAt int16, done string) {
 	a.load32(asm.R2, rFlow, flowLink)
 	a.add(asm.RSh.Imm(asm.R2, slotShift))
 	a.store(asm.RFP, keyAt, asm.R2, asm.Word)
 	a.add(asm.LoadMapPtr(asm.R1, figures.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(keyAt)),
 		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, done))
-	a.load64(asm.R1, asm.R0, at)
-	a.add(asm.Add.Imm(asm.R1, 1))
-	a.store(asm.R0, at, asm.R1, asm.DWord)
 }
 
 // passes ends the program: the packet goes its usual way.

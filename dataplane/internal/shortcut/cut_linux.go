@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -205,9 +206,13 @@ func cutChecksum(a *assembler) {
 // in the backlog of a core, which is short.
 const maxRuns = 128
 
+// runsFor is how long a station is left to the process after a run that was. One in a
+// flood sends thousands a second.
+const runsFor = 100 * time.Millisecond
+
 // cutRun gives a received run to the device. Where there is none, or after too many,
 // the process takes it apart, and a station whose datagrams arrive now in runs and
-// now alone is its for as long: what a program gives to the TAP device waits in the
+// now alone is its for a while: what a program gives to the TAP device waits in the
 // backlog, and what is left to the process may overtake it there.
 func (t *Table) cutRun(a *assembler) {
 	a.load64(asm.R1, asm.RFP, receiveTimeAt)
@@ -223,7 +228,7 @@ func (t *Table) cutRun(a *assembler) {
 		a.add(asm.Mov.Reg(asm.R1, asm.R5), asm.Mov.Imm(asm.R2, 0), asm.FnRedirect.Call(), asm.Return())
 		a.here("many")
 	}
-	a.add(asm.Add.Imm(asm.R1, int32(wholeFor)))
+	a.add(asm.Add.Imm(asm.R1, int32(runsFor)))
 	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
 	a.add(asm.Ja.Label(toUnknown))
 }

@@ -47,7 +47,8 @@ const (
 	sendIPCsum  = 44 // u32, the same of the outer IPv4 header
 	sendFlags   = 48 // u32
 	sendNextHop = 52 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
-	sendHeaders = 72 // outer headers and the inner Ethernet header, outerMax bytes
+	sendRing    = 72 // u64, position in the ring behind what is there of the flow, or 0; written by the program
+	sendHeaders = 80 // outer headers and the inner Ethernet header, outerMax bytes
 
 	outerMax = 88 // encap.EtherHeaderLen + 40 + 30, in words
 
@@ -155,6 +156,7 @@ func (s *Send) value(inner uint32, now uint64, g Grant) (v [sendValueLen]byte) {
 			flags |= flagUneven
 		}
 	}
+	binary.NativeEndian.PutUint64(v[sendRing:], s.Ring.End())
 	put(v[sendFlags:], flags)
 	s.putNextHop(v[sendNextHop:])
 	put(v[sendCsum:], s.sum(h[:n]))

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -104,6 +105,11 @@ func TestSendValue(t *testing.T) {
 			Kind: f.kind, Frame: f.given(f.frame(t, ecn, nil)), Link: &Slot{index: r.IntN(maxSlots)}, Version: r.Uint64(), Outer: f.outer(t, ecn),
 			NoCsum: f.noCsum, Csum: r.IntN(2) == 0, MTU: r.IntN(1 << 16), IfIndex: int(r.Uint32() >> 1),
 		}
+		var end atomic.Uint64
+		if r.IntN(2) == 0 {
+			end.Store(r.Uint64())
+			s.Ring = &Ring{produced: &end}
+		}
 		nextHop, family := make([]byte, 20), uint32(10)
 		if r.IntN(2) == 0 {
 			s.NextHop = randomAddr(r, r.IntN(2) == 0)
@@ -127,10 +133,10 @@ func TestSendValue(t *testing.T) {
 		if got := v[:40]; string(got) != string(want) {
 			t.Fatalf("%x, want\n%x", got, want)
 		}
-		if got, want := v[48:72], slices.Concat(le32(flags), nextHop); string(got) != string(want) {
+		if got, want := v[48:80], slices.Concat(le32(flags), nextHop, le64(end.Load())); string(got) != string(want) {
 			t.Fatalf("%s, want\n%s", hex.EncodeToString(got), hex.EncodeToString(want))
 		}
-		checkHeaders(t, f, v[72:])
+		checkHeaders(t, f, v[80:])
 	}
 }
 

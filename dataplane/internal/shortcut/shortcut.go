@@ -22,6 +22,10 @@
 // In a flood it never is: each datagram is queued behind the one before. Where a
 // queue overflows, and loses packets anyway, the process has programs drop the
 // datagrams that would only wait in it, until it has been emptied (Slot.Empty).
+//
+// Datagrams one by one are what a kernel is slow with. Where a core has nothing else to
+// do any more, the program leaves them to the process again, which takes many at once,
+// but by a way that takes no system call for each (Ring).
 package shortcut
 
 import (
@@ -64,6 +68,11 @@ const (
 	wordHome    = 4 // when the link's device was last seen in the table's namespace, a time of Now
 	wordMAC     = 5 // that frames for the link's device have, see macWord
 	wordLeft    = 6 // packets of known flows that were left to the queue
+	wordRing    = 7 // offset of the slot of the link's ring
+
+	// Of a ring's slot.
+	wordWake = 3 // position behind which something in the ring is to wake its reader; 0 while it is awake
+	wordCalm = 4 // until when nothing is taken for a flood, a time of Now
 
 	// Of the table's own slot, which has no queue, indices of private devices; 0 while
 	// one cannot be used.
@@ -71,6 +80,9 @@ const (
 	wordCutter   = 6
 	wordScrubber = 7
 )
+
+// Index tells slots that are in use apart.
+func (s *Slot) Index() int { return s.index }
 
 // Changes counts the changes of a link: whoever changes what its frames meet
 // adds one, and flows that were told before are the process's again.
@@ -99,6 +111,7 @@ const (
 	figureRx        = 16
 	figureTxDropped = 32
 	figureRxDropped = 40
+	figuresLen      = 48
 )
 
 // Lack is a private device that programs do without.
@@ -125,6 +138,8 @@ type Send struct {
 	IfIndex int    // of the underlay device
 
 	NextHop netip.Addr // by that device; the zero Addr leaves it to the kernel's route
+
+	Ring *Ring // of the link, or nil
 }
 
 // Receive is what comes from one station behind a VTEP, or of Bare packets from a

@@ -21,15 +21,17 @@ import (
 // Table is the flows of one network namespace, and the programs that carry
 // them. Any number of goroutines may use it at once.
 type Table struct {
-	sends, receives, figures *ebpf.Map
-	slots, grants            *ebpf.Map // of the process
-	send                     [kinds]*ebpf.Program
-	receive                  *ebpf.Program
-	anchor                   anchor
-	joiner                   joiner
-	cutter                   cutter
-	scrubber                 scrubber
-	privates                 privates
+	sends, receives *ebpf.Map
+	figures         *ebpf.Map // perCore of each link, by the index of its slot
+	rings           *ebpf.Map // of each, likewise
+	slots, grants   *ebpf.Map // of the process
+	send            [kinds]*ebpf.Program
+	receive         *ebpf.Program
+	anchor          anchor
+	joiner          joiner
+	cutter          cutter
+	scrubber        scrubber
+	privates        privates
 
 	mu       sync.Mutex
 	closed   bool
@@ -77,13 +79,17 @@ func (t *Table) makeMaps() (err error) {
 	}{
 		{&t.sends, "weft_send", ebpf.LRUHash, sendKeyLen, sendValueLen, maxFlows},
 		{&t.receives, "weft_receive", ebpf.LRUHash, receiveKeyLen, receiveValueLen, maxFlows},
-		{&t.figures, "weft_figures", ebpf.PerCPUArray, 4, uint32(unsafe.Sizeof(Figures{})), maxSlots},
+		{&t.figures, "weft_figures", ebpf.PerCPUArray, 4, uint32(unsafe.Sizeof(perCore{})), maxSlots},
 	} {
 		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: m.name, Type: m.kind, KeySize: m.key, ValueSize: m.value, MaxEntries: m.entries})
 		if err != nil {
 			return explain("create a BPF map", err)
 		}
 		*m.to = made
+	}
+	t.rings, err = ebpf.NewMap(&ebpf.MapSpec{Name: "weft_rings", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: maxSlots, InnerMap: ringSpec()})
+	if err != nil {
+		return explain("create a BPF map", err)
 	}
 	return nil
 }
@@ -148,7 +154,7 @@ func (t *Table) Close() {
 			p.Close()
 		}
 	}
-	for _, m := range []*ebpf.Map{t.sends, t.receives, t.figures} {
+	for _, m := range []*ebpf.Map{t.sends, t.receives, t.figures, t.rings} {
 		if m != nil {
 			m.Close()
 		}
@@ -159,17 +165,26 @@ func (t *Table) Close() {
 func (t *Table) Slot() *Slot {
 	s := slots.take()
 	if s != nil {
-		_ = t.figures.Put(uint32(s.index), make([]Figures, ebpf.MustPossibleCPU()))
+		_ = t.figures.Put(uint32(s.index), make([]perCore, ebpf.MustPossibleCPU()))
 	}
 	return s
 }
 
 // Free gives a slot back. Flows that name it do not hold any more.
-func (*Table) Free(s *Slot) { slots.free(s) }
+func (t *Table) Free(s *Slot) {
+	_ = t.rings.Delete(uint32(s.index)) // fails if it has none
+	slots.free(s)
+}
+
+// perCore is what each core knows of a link.
+type perCore struct {
+	Figures
+	Flooding flooding
+}
 
 // Figures returns what has been carried of a link.
 func (t *Table) Figures(s *Slot) (sum Figures) {
-	var each []Figures
+	var each []perCore
 	if t.figures.Lookup(uint32(s.index), &each) != nil {
 		return sum
 	}

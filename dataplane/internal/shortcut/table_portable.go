@@ -40,5 +40,41 @@ func (*Table) Send(*Send) (g Grant, ok bool) { return g, false }
 // Receive does so too.
 func (*Table) Receive(*Receive) (g Grant, ok bool) { return g, false }
 
+// Ring has nothing in it either.
+type Ring struct{}
+
+// OpenRing has nothing to open.
+func (*Table) OpenRing() (*Ring, error) { return nil, errors.ErrUnsupported }
+
+// FloodBy fails.
+func (*Table) FloodBy(*Slot, *Ring) error { return errors.ErrUnsupported }
+
+// FD is none.
+func (*Ring) FD() int { return -1 }
+
+// End and At are where there is nothing.
+func (*Ring) End() uint64 { return 0 }
+
+// At is there too.
+func (*Ring) At() uint64 { return 0 }
+
+// Next returns nothing.
+func (*Ring) Next() (frame []byte, link int, ok bool) { return nil, 0, false }
+
+// Sleep and the other methods do nothing.
+func (*Ring) Sleep(uint64) bool { return true }
+
+// Awake does nothing.
+func (*Ring) Awake() {}
+
+// Calm does nothing.
+func (*Ring) Calm(uint64) {}
+
+// Release does nothing.
+func (*Ring) Release() {}
+
+// Close has nothing to close.
+func (*Ring) Close() {}
+
 // Now is a time that nothing goes by.
 func Now() uint64 { return 0 }

@@ -25,7 +25,9 @@ const (
 	sendMarkAt   = sendHopAt - 8    // u64, of the anchor
 	sendTupleAt  = sendMarkAt - 16  // 12 bytes, the anchor's addresses and ports
 	sendFigure   = sendTupleAt - 8  // u32, the key of the figures
-	sendBuffer   = sendFigure - outerMax
+	sendRingAt   = sendFigure - 8   // u64, the link's ring
+	sendFloodAt  = sendRingAt - 8   // u64, until when there is a flood
+	sendBuffer   = sendFloodAt - outerMax
 
 	etherLen = int16(encap.EtherHeaderLen)
 	udpMin   = 8  // bytes
@@ -72,6 +74,7 @@ func (t *Table) sendProgram(kind Kind) asm.Instructions {
 	a.load32(asm.R4, rFlow, sendInner)
 	a.add(asm.JNE.Reg(asm.R3, asm.R4, toWait))
 	a.size()
+	a.flood()
 	a.header()
 	a.out()
 	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped})

@@ -1,0 +1,175 @@
+//go:build !portable
+
+package shortcut
+
+import (
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// flooding is how a core's program that sends knows a flood: single datagrams by a
+// link, floodMin or more in a floodWindow, that take at least half of the core's time.
+// What one takes at least is the shortest time from one to the next.
+//
+// A core that is so busy with whole ways through the kernel, of which the
+// longest part is to wake the receiver for each datagram, gets more of them to where
+// they are going if it leaves the rest of the way to the process, which does many
+// at once.
+type flooding struct {
+	Last  uint64 // when a datagram was sent, a time of Now
+	Began uint64 // when the present floodWindow did
+	Sent  uint64 // datagrams in it
+	Least uint64 // the shortest time between two of them, in ns
+	Until uint64 // the flood lasts, a time of Now
+}
+
+// Where they lie in perCore, in bytes.
+const (
+	floodLast = figuresLen + 8*iota
+	floodBegan
+	floodSent
+	floodLeast
+	floodUntil
+)
+
+const (
+	floodWindow = time.Millisecond
+	floodMin    = 64
+	// floodFor is how long a flood lasts at least: longer than the scheduler takes
+	// from the sender when the process gets the core too.
+	floodFor = 10 * time.Millisecond
+)
+
+// flood leaves a datagram to the process by the ring of its link, if there is a
+// flood, or the flow has others there. The size of the frame, and that it may be
+// carried, is known.
+func (a *sender) flood() {
+	a.load32(asm.R4, asm.RFP, sendKeyAt+sendKeyProto)
+	a.unless(asm.R4, 17, "carried")
+	a.core(a.figures, sendFigure, "carried")
+	a.isFlood()
+	a.load64(asm.R2, asm.RFP, sendTimeAt)
+	a.load64(asm.R3, rFlow, sendRing)
+	a.add(asm.JGT.Reg(asm.R1, asm.R2, "ringed"), asm.JEq.Imm(asm.R3, 0, "carried"))
+	a.here("ringed")
+	a.add(asm.LoadMapPtr(asm.R1, a.rings.FD()), asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(sendFigure)),
+		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, "carried"))
+	a.store(asm.RFP, sendRingAt, asm.R0, asm.DWord)
+
+	a.load64(asm.R1, rFlow, sendRing)
+	a.add(asm.JEq.Imm(asm.R1, 0, "dry"))
+	a.askRing(ringConsumed)
+	a.load64(asm.R1, rFlow, sendRing)
+	a.load32(asm.R2, rSkb, skbLen)
+	a.add(asm.JGE.Reg(asm.R0, asm.R1, "drained"), asm.JLE.Imm(asm.R2, ringFrameMax, "ring"), asm.Ja.Label(toWait))
+	a.here("drained")
+	a.add(asm.Mov.Imm(asm.R1, 0))
+	a.store(rFlow, sendRing, asm.R1, asm.DWord)
+	a.here("dry")
+	a.load64(asm.R1, asm.RFP, sendFloodAt)
+	a.load64(asm.R2, asm.RFP, sendTimeAt)
+	a.add(asm.JLE.Reg(asm.R1, asm.R2, "carried"))
+	a.ringSlot()
+	a.load64(asm.R1, asm.R1, wordCalm*8)
+	a.load64(asm.R2, asm.RFP, sendTimeAt)
+	a.add(asm.JGT.Reg(asm.R1, asm.R2, "carried"))
+	a.load32(asm.R2, rSkb, skbLen)
+	a.add(asm.JGT.Imm(asm.R2, ringFrameMax, "carried"))
+
+	a.here("ring")
+	a.put()
+	a.here("carried")
+}
+
+// isFlood notes a datagram in the core's record in R0, and has until when there is a
+// flood in R1 and on the stack.
+func (a *sender) isFlood() {
+	a.load64(asm.R1, asm.RFP, sendTimeAt)
+	a.load64(asm.R2, asm.R0, floodLast)
+	a.store(asm.R0, floodLast, asm.R1, asm.DWord)
+	a.add(asm.Mov.Reg(asm.R3, asm.R1), asm.Sub.Reg(asm.R3, asm.R2)) // since the one before
+	a.load64(asm.R4, asm.R0, floodLeast)
+	a.add(asm.JGE.Reg(asm.R3, asm.R4, "least"), asm.Mov.Reg(asm.R4, asm.R3))
+	a.store(asm.R0, floodLeast, asm.R4, asm.DWord)
+	a.here("least")
+	a.load64(asm.R5, asm.R0, floodSent)
+	a.add(asm.Add.Imm(asm.R5, 1))
+	a.load64(asm.R2, asm.R0, floodBegan)
+	a.add(asm.Mov.Reg(asm.R3, asm.R1), asm.Sub.Reg(asm.R3, asm.R2), // the window so far
+		asm.JLT.Imm(asm.R3, int32(floodWindow), "window"))
+	a.add(asm.JLT.Imm(asm.R5, floodMin, "calm"),
+		asm.Mul.Reg(asm.R4, asm.R5), asm.LSh.Imm(asm.R4, 1), asm.JLT.Reg(asm.R4, asm.R3, "calm"),
+		asm.Mov.Reg(asm.R2, asm.R1), asm.Add.Imm(asm.R2, int32(floodFor)))
+	a.store(asm.R0, floodUntil, asm.R2, asm.DWord)
+	a.here("calm")
+	a.store(asm.R0, floodBegan, asm.R1, asm.DWord)
+	a.add(asm.Mov.Imm(asm.R4, int32(floodWindow)), asm.Mov.Imm(asm.R5, 0))
+	a.store(asm.R0, floodLeast, asm.R4, asm.DWord)
+	a.here("window")
+	a.store(asm.R0, floodSent, asm.R5, asm.DWord)
+	a.load64(asm.R1, asm.R0, floodUntil)
+	a.store(asm.RFP, sendFloodAt, asm.R1, asm.DWord)
+}
+
+// put ends the program with the frame in the ring, or dropped where that is full.
+func (a *sender) put() {
+	a.load32(rFirst, rSkb, skbLen)
+	a.add(asm.JEq.Imm(rFirst, 0, toWait)) // it is not; the verifier wants to be told
+	for i, size := range ringRecords {
+		larger := "larger" + string(rune('0'+i))
+		a.add(asm.JGT.Imm(rFirst, size-ringHeadLen, larger))
+		a.load64(asm.R1, asm.RFP, sendRingAt)
+		a.add(asm.Mov.Imm(asm.R2, size), asm.Mov.Imm(asm.R3, 0), asm.FnRingbufReserve.Call(),
+			asm.JEq.Imm(asm.R0, 0, "full"), asm.Mov.Reg(rData, asm.R0))
+		a.record()
+		a.wake("left" + larger)
+		a.loses("left" + larger)
+		a.here(larger)
+	}
+	a.add(asm.Ja.Label(toWait)) // it is none of ringFrameMax
+	a.here("full")
+	a.countOne(a.figures, figureTxDropped, sendFigure, "overflow")
+	a.loses("overflow")
+}
+
+// record fills in the record in rData and commits it.
+func (a *sender) record() {
+	a.store(rData, ringLen, rFirst, asm.Word)
+	a.load32(asm.R2, asm.RFP, sendFigure)
+	a.store(rData, ringLink, asm.R2, asm.Word)
+	a.add(asm.Mov.Reg(asm.R1, rSkb), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, rData), asm.Add.Imm(asm.R3, ringHeadLen),
+		asm.Mov.Reg(asm.R4, rFirst), asm.FnSkbLoadBytes.Call(), // all bytes are there
+		asm.Mov.Reg(asm.R1, rData), asm.Mov.Imm(asm.R2, ringQuiet), asm.FnRingbufSubmit.Call())
+	a.askRing(ringProduced)
+	a.store(rFlow, sendRing, asm.R0, asm.DWord)
+}
+
+// wake wakes the ring's reader if it sleeps, by an empty record, since to commit one
+// is what may wake it. That it sleeps may not be asked before the frame is committed,
+// which is a barrier: the reader says that it will, and then looks into the ring.
+func (a *sender) wake(label string) {
+	a.ringSlot()
+	a.load64(asm.R3, asm.R1, wordWake*8)
+	a.load64(asm.R2, rFlow, sendRing)
+	a.add(asm.JEq.Imm(asm.R3, 0, label), asm.JLT.Reg(asm.R2, asm.R3, label),
+		asm.Mov.Imm(asm.R3, 0))
+	a.store(asm.R1, wordWake*8, asm.R3, asm.DWord) // once is enough
+	a.load64(asm.R1, asm.RFP, sendRingAt)
+	a.add(asm.Mov.Imm(asm.R2, 8), asm.Mov.Imm(asm.R3, 0), asm.FnRingbufReserve.Call(),
+		asm.JEq.Imm(asm.R0, 0, label),
+		asm.Mov.Reg(asm.R1, asm.R0), asm.Mov.Imm(asm.R2, ringLoud), asm.FnRingbufDiscard.Call())
+}
+
+// askRing has a position of the link's ring in R0.
+func (a *sender) askRing(what int32) {
+	a.load64(asm.R1, asm.RFP, sendRingAt)
+	a.add(asm.Mov.Imm(asm.R2, what), asm.FnRingbufQuery.Call())
+}
+
+// ringSlot has the slot of the link's ring in R1.
+func (a *sender) ringSlot() {
+	a.slot(a.slots, flowLink)
+	a.load64(asm.R2, asm.R1, wordRing*8)
+	a.add(asm.And.Imm(asm.R2, slotMask), asm.LoadMapValue(asm.R1, a.slots.FD(), 0), asm.Add.Reg(asm.R1, asm.R2))
+}
