@@ -10,6 +10,7 @@ import (
 type counters struct {
 	rxPackets, rxBytes count.Counter
 	txPackets, txBytes count.Counter
+	ringed             count.Counter // frames that came by the ring
 	drops              dropCounters
 }
 

@@ -17,6 +17,7 @@ func (l *Link) Stats() Stats {
 	defer p.owner.mu.Unlock()
 	s.Syscalls = SyscallStats{DevRead: l.device.Reads.Load(), DevWrite: l.device.Writes.Load(), UDPSend: p.sender.Sends.Load()}
 	s.Offload = OffloadStats{DevGSO: l.device.GSO.Load(), DevUSO: l.device.USO.Load(), UDPGSO: p.sender.GSO.Load(), TunnelGSO: p.sender.Injected.Load()}
+	s.Offload.DevRing = c.ringed.Load()
 	s.addShort(l.short)
 	for _, at := range []*listener{p.v4, p.v6} {
 		if at != nil {

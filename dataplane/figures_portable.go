@@ -23,5 +23,6 @@ func (l *Link) features() map[string]string {
 	return map[string]string{
 		"dev_gso": dev, "dev_uso": dev, "udp_gso": udp, "udp_gro": udp,
 		tunnelGSOName: none, shortcutTxName: none, shortcutRxName: none,
+		devRingName: none,
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +33,7 @@ type loop struct {
 	closing bool
 	events  [64]unix.EpollEvent
 	batch   *tap.Batch
+	dozer   dozer // nil without
 }
 
 // served is a source and how the loop finds it ready.
@@ -40,6 +43,17 @@ type served struct {
 	hot     bool
 	idle    int // turns in a row without anything
 	removed bool
+}
+
+// dozer is a source that costs nothing to be asked, so it is in every round. The
+// kernel tells of it only what it was asked for by doze.
+type dozer interface {
+	source
+	// doze is called before the thread sleeps. It says for how long that may be at
+	// most, negative for any time, and 0 if there is something to be done.
+	doze() (limit time.Duration)
+	// awake is called when it has slept.
+	awake()
 }
 
 const (
@@ -89,6 +103,21 @@ func (l *loop) add(fd int, s source) error {
 		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 		if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err == nil {
 			l.sources[event.Fd] = &served{source: s, fd: event.Fd}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// addDozer has the loop serve one, whose descriptor wakes the thread.
+func (l *loop) addDozer(fd int, d dozer) error {
+	var err error
+	l.do(func() {
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
+		if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err == nil {
+			l.dozer = d
 		}
 	})
 	if err != nil {
@@ -169,7 +198,7 @@ func (l *loop) run() {
 	busy := false
 	for round := 0; !l.closing; round++ {
 		if !busy {
-			l.poll(-1)
+			l.sleep()
 		} else if round%roundsBetweenPolls == 0 {
 			l.poll(0)
 		}
@@ -190,6 +219,9 @@ func (l *loop) serveHot() (busy bool) {
 		}
 	}
 	l.hot = kept
+	if l.dozer != nil && l.serveDozer() {
+		busy = true
+	}
 	return busy
 }
 
@@ -206,10 +238,27 @@ func (l *loop) serve(s *served) (busy bool) {
 	return busy
 }
 
+// sleep waits until a source is ready.
+func (l *loop) sleep() {
+	if l.dozer == nil {
+		l.poll(-1)
+		return
+	}
+	l.poll(l.dozer.doze())
+	l.dozer.awake()
+}
+
+func (l *loop) serveDozer() (busy bool) {
+	if busy, _ = l.dozer.read(); busy {
+		l.dozer.handle()
+	}
+	return busy
+}
+
 // poll makes those sources hot that the kernel says are ready. Waiting goes
 // through the scheduler, so that the processor is free meanwhile.
-func (l *loop) poll(timeout int) {
-	n, err := unix.EpollWait(l.epoll, l.events[:], timeout)
+func (l *loop) poll(timeout time.Duration) {
+	n, err := l.wait(timeout)
 	if err != nil {
 		return // EINTR
 	}
@@ -219,4 +268,18 @@ func (l *loop) poll(timeout int) {
 			l.hot = append(l.hot, s)
 		}
 	}
+}
+
+// wait has some of the events that there are. Only a dozer has it wait for less than
+// any time, and needs a newer Linux than 5.11 anyway.
+func (l *loop) wait(limit time.Duration) (n int, err error) {
+	if limit <= 0 {
+		return unix.EpollWait(l.epoll, l.events[:], int(max(limit, -1)))
+	}
+	ts := unix.NsecToTimespec(int64(limit))
+	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
 }

@@ -46,6 +46,9 @@ func (l *loop) add(fd any, s source) error {
 	return nil
 }
 
+// addDozer has nothing to do: there are no rings.
+func (*loop) addDozer(int, any) error { return nil }
+
 // remove stops serving a descriptor, which then has to be closed: that ends
 // the read that waits on it. It is called with the lock held, in do.
 func (l *loop) remove(fd any) {

@@ -18,25 +18,27 @@ const (
 	TunnelGSO                       // TCP super-frames sent whole, past the sockets (Linux 6.17)
 	ShortcutTx                      // busy flows sent by the kernel alone (see internal/shortcut)
 	ShortcutRx                      // and received so
+	DevRing                         // datagrams that the device sends in a flood, without a system call each (Linux 5.8)
 )
 
 const (
 	tunnelGSOName  = "tunnel_gso"
 	shortcutTxName = "shortcut_tx"
 	shortcutRxName = "shortcut_rx"
+	devRingName    = "dev_ring"
 )
 
 var offloadNames = []struct {
 	offload Offloads
 	name    string
-}{{DevGSO, "dev_gso"}, {DevUSO, "dev_uso"}, {UDPGSO, "udp_gso"}, {UDPGRO, "udp_gro"}, {TunnelGSO, tunnelGSOName}, {ShortcutTx, shortcutTxName}, {ShortcutRx, shortcutRxName}}
+}{{DevGSO, "dev_gso"}, {DevUSO, "dev_uso"}, {UDPGSO, "udp_gso"}, {UDPGRO, "udp_gro"}, {TunnelGSO, tunnelGSOName}, {ShortcutTx, shortcutTxName}, {ShortcutRx, shortcutRxName}, {DevRing, devRingName}}
 
 // ParseOffloads reads names separated by commas or blanks.
 func ParseOffloads(text string) (set Offloads, err error) {
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		one := offloadNamed(word)
 		if one == 0 {
-			return 0, fmt.Errorf("offload %q is unknown: allowed are dev_gso, dev_uso, udp_gso, udp_gro, tunnel_gso, shortcut_tx, shortcut_rx", word)
+			return 0, fmt.Errorf("offload %q is unknown: allowed are dev_gso, dev_uso, udp_gso, udp_gro, tunnel_gso, shortcut_tx, shortcut_rx, dev_ring", word)
 		}
 		set |= one
 	}

@@ -30,6 +30,8 @@ type port struct {
 	routes *underlay.Routes // nil where super-frames are not injected
 	drops  dropCounters     // of datagrams whose link is not known
 	sender *underlay.Sender
+	ring   *ringSource           // nil without shortcuts
+	floods *shortcut.Ring        // that it reads, or nil
 	dirty  []*Link               // with frames to be written
 	reply  [encap.TooBigLen]byte // a frame of weft's own
 	now    time.Duration         // of the turn, since the process began
@@ -238,6 +240,7 @@ func (p *port) attach(l *Link, from *listener) error {
 	p.loop.do(func() {
 		from.links[l.vni] = l
 		from.listenShort(l.short)
+		p.ring.add(l)
 		if l.set.Load().cfg.Bare() {
 			from.bare = l
 		}
@@ -267,11 +270,12 @@ func (p *port) removeLink(l *Link) error {
 		delete(from.links, l.vni)
 		p.stopRenewing(l)
 		from.bare = nil
+		p.loop.remove(l.device.FD())
+		err = l.device.Close()
+		p.ring.remove(l)
 		if l.routed != nil {
 			l.routed.unreachable.own.close()
 		}
-		p.loop.remove(l.device.FD())
-		err = l.device.Close()
 	})
 	l.short.close()
 	l.changing.Lock()
@@ -345,6 +349,7 @@ func (p *port) closeListener(at *listener) {
 // close stops the worker of a port without sockets.
 func (p *port) close() {
 	p.loop.close()
+	p.floods.Close()
 	if p.routes != nil {
 		p.routes.Close()
 	}

@@ -54,6 +54,7 @@ type routedSource struct{ deviceSource }
 // handle moves the batch to the sockets.
 func (s *routedSource) handle() {
 	p := s.link.port
+	p.ring.catchUp()
 	p.lookAtClock()
 	s.link.short.begin()
 	var o outgoing

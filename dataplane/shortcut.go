@@ -108,6 +108,7 @@ func (p *port) sendShort(s *short, device int, kind shortcut.Kind) io.Closer {
 		p.refused.refuse(ShortcutTx, err.Error())
 		return nil
 	}
+	p.openRing(s)
 	return program
 }
 
@@ -240,7 +241,7 @@ func (l *Link) sentTo(o *outgoing, r *routetable.Remote) {
 	grant, ok := s.table.Send(&shortcut.Send{
 		Kind: cfg.carries(), Frame: o.Frame, Device: device, Link: s.slot, Version: s.version,
 		Outer: underlay.Headers(&flow, via, r.VNI), MTU: mtu, IfIndex: via.IfIndex, NextHop: via.NextHop,
-		NoCsum: o.flow.NoCsum,
+		NoCsum: o.flow.NoCsum, Ring: p.floods,
 		// Where the kernel cuts super-frames, each datagram is to have its own.
 		Csum: cfg.Checksum.UDP || via.Uncut != "",
 	})

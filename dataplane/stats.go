@@ -35,6 +35,8 @@ type OffloadStats struct {
 
 	ShortcutTx uint64 `json:"shortcut_tx"` // frames and super-frames that the kernel sent by itself
 	ShortcutRx uint64 `json:"shortcut_rx"` // and received so
+
+	DevRing uint64 `json:"dev_ring"` // datagrams that the device sent in a flood, which came without a system call each
 }
 
 // LinkInfo is what `weft link show` tells beyond the configuration.

@@ -39,6 +39,7 @@ func (s *deviceSource) handled() {
 // handle moves the batch to the sockets.
 func (s *deviceSource) handle() {
 	p := s.link.port
+	p.ring.catchUp()
 	p.lookAtClock()
 	s.link.short.begin()
 	var o outgoing // one for all frames: to clear it costs as much as to look at a frame's headers

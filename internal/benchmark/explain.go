@@ -135,6 +135,7 @@ func (e *explanation) offloads() {
 		{"tunnel_gso", "TCP super-frames sent whole"},
 		{"shortcut_tx", "busy flows sent by the kernel alone"},
 		{"shortcut_rx", "busy flows received by the kernel alone"},
+		{"dev_ring", "floods of datagrams read without a system call each"},
 	} {
 		if e.used[o.counter] > 0 {
 			on = append(on, o.words)

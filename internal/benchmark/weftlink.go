@@ -92,6 +92,7 @@ func (l *weftLink) tally() (tally, error) {
 		"syscalls": s.Syscalls.DevRead + s.Syscalls.DevWrite + s.Syscalls.UDPSend + s.Syscalls.UDPRecv,
 		"dev_gso":  s.Offload.DevGSO, "dev_uso": s.Offload.DevUSO, "udp_gso": s.Offload.UDPGSO, "udp_gro": s.Offload.UDPGRO,
 		"tunnel_gso": s.Offload.TunnelGSO, "shortcut_tx": s.Offload.ShortcutTx, "shortcut_rx": s.Offload.ShortcutRx,
+		"dev_ring": s.Offload.DevRing,
 	}
 	for reason, n := range s.Drops {
 		t[dropPrefix+reason] = n

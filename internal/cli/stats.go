@@ -66,4 +66,5 @@ func writeStats(out io.Writer, s dataplane.Stats) {
 	row("offload tunnel_gso", s.Offload.TunnelGSO)
 	row("offload shortcut_tx", s.Offload.ShortcutTx)
 	row("offload shortcut_rx", s.Offload.ShortcutRx)
+	row("offload dev_ring", s.Offload.DevRing)
 }

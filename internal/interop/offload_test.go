@@ -46,6 +46,7 @@ func carriedBy(v *vtep) map[string]uint64 {
 	return map[string]uint64{
 		"dev_gso": o.DevGSO, "dev_uso": o.DevUSO, "udp_gso": o.UDPGSO, "udp_gro": o.UDPGRO,
 		"tunnel_gso": o.TunnelGSO, "shortcut_tx": o.ShortcutTx, "shortcut_rx": o.ShortcutRx,
+		"dev_ring": o.DevRing,
 	}
 }
 

@@ -71,7 +71,7 @@ func checkShownJSON(t *testing.T, w *weft, d lab.Device, data string) {
 	for key, want := range map[string]string{
 		"ifindex": fmt.Sprint(d.Index), "ifname": `"vx"`, "mtu": fmt.Sprint(d.MTU), "address": fmt.Sprintf("%q", d.MAC), "operstate": `"UP"`,
 		"flags": `["BROADCAST","MULTICAST","UP","LOWER_UP"]`, "linkinfo": `{"info_kind":"vxlan","info_data":` + data + `}`,
-		"offload": `{"dev_gso":"on","dev_uso":"on","shortcut_rx":"on","shortcut_tx":"on","tunnel_gso":"on","udp_gro":"on","udp_gso":"on"}`,
+		"offload": `{"dev_gso":"on","dev_ring":"on","dev_uso":"on","shortcut_rx":"on","shortcut_tx":"on","tunnel_gso":"on","udp_gro":"on","udp_gso":"on"}`,
 	} {
 		if key == "offload" && (noVXLANExpected() || lab.LackOfTunnelGSO() != nil || lab.LackOfShortcuts() != nil) {
 			continue
