@@ -155,12 +155,15 @@ func (l *Link) features() map[string]string {
 	f["udp_gso"] = availability(!noGSO, true, "the kernel refused UDP_SEGMENT")
 	f[tunnelGSOName] = l.tunnelGSO()
 	f[shortcutTxName], f[shortcutRxName] = l.shortcuts()
-	f[devRingName] = l.ring(f[shortcutTxName])
+	f[devRingName] = "on"
 	f["udp_gro"] = "on"
 	if gro := l.port.groError(l.ipv6); gro != nil {
 		f["udp_gro"] = "off (" + gro.Error() + ")"
 	}
 	l.port.explainRefused(f)
+	if strings.HasPrefix(f[shortcutTxName], "off") && f[devRingName] == "on" {
+		f[devRingName] = "off (it needs " + shortcutTxName + ")" // the program that sends is what uses it
+	}
 	return f
 }
 
@@ -211,15 +214,6 @@ func (l *Link) shortcuts() (tx, rx string) {
 		tx, rx = onWithout(tx, l.set.Load().cfg.Bare()), onWithout(rx, false)
 	}
 	return tx, rx
-}
-
-// ring says whether datagrams come past the device in a flood. It is the program that
-// sends which has them do so.
-func (l *Link) ring(shortcut string) string {
-	if strings.HasPrefix(shortcut, "off") || l.port.refused.has(ShortcutTx) {
-		return "off (it needs " + shortcutTxName + ")"
-	}
-	return "on"
 }
 
 // onWithout is the word for what is on, with what it has to do without.

@@ -18,7 +18,7 @@ const (
 	TunnelGSO                       // TCP super-frames sent whole, past the sockets (Linux 6.17)
 	ShortcutTx                      // busy flows sent by the kernel alone (see internal/shortcut)
 	ShortcutRx                      // and received so
-	DevRing                         // datagrams that the device sends in a flood, without a system call each (Linux 5.8)
+	DevRing                         // datagrams that the device sends in a flood, without a system call each (Linux 6.6)
 )
 
 const (

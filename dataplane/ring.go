@@ -27,6 +27,7 @@ type ringSource struct {
 	moved  time.Duration // when something was, last
 	number int           // of datagrams since that pause
 	napped bool          // it was a nap
+	waits  bool          // at its end the sender did nothing any more
 	poor   int           // naps in a row that brought few
 }
 
@@ -35,6 +36,7 @@ type ring interface {
 	Next() (frame []byte, link int, ok bool)
 	At() uint64
 	End() uint64
+	Quiet() time.Duration
 	Release()
 	Sleep(bytes uint64) bool
 	Awake()
@@ -102,8 +104,8 @@ func (s *ringSource) add(l *Link) {
 // remove is called when the link's device is gone: another link may have its slot next.
 func (s *ringSource) remove(l *Link) {
 	if s != nil && l.short != nil {
-		s.catchUp()
 		delete(s.links, l.short.slot.Index())
+		s.catchUp() // what it has left there is nobody's
 	}
 }
 
@@ -115,18 +117,22 @@ func (s *ringSource) read() (busy bool, err error) {
 			return false, nil
 		}
 	}
-	return s.take(), nil
+	n := s.take()
+	s.number += n
+	// Before what was read is moved, which takes time.
+	s.waits = s.ring.At() == s.ring.End() && s.ring.Quiet() > nap/2
+	return n > 0, nil
 }
 
-// judge looks at what a nap has brought.
+// judge looks at what a nap has brought. Few datagrams are poor, and those of which the
+// last came long ago: its sender waits for something.
 func (s *ringSource) judge() {
 	if s.number == 0 {
 		return
 	}
-	if s.napped {
+	if s.napped && (s.number < floodLeast || s.waits) {
 		s.poor++
-	}
-	if s.number >= floodLeast {
+	} else {
 		s.poor = 0
 	}
 	if s.poor == maxPoor {
@@ -152,8 +158,9 @@ func (s *ringSource) due() bool {
 // many.
 func (s *ringSource) doze() (limit time.Duration) {
 	bytes := uint64(1)
-	if limit = -1; time.Since(began) < s.moved+2*nap {
-		bytes, limit, s.napped = napBytes, nap, true
+	s.napped = time.Since(began) < s.moved+2*nap
+	if limit = -1; s.napped {
+		bytes, limit = napBytes, nap
 	}
 	if !s.ring.Sleep(bytes) {
 		return 0
@@ -163,23 +170,24 @@ func (s *ringSource) doze() (limit time.Duration) {
 
 func (s *ringSource) awake() { s.ring.Awake() }
 
-// take moves frames from the ring to the batch, and reports whether there were any.
-func (s *ringSource) take() (some bool) {
+// take moves frames from the ring to the batch, and returns how many there were.
+func (s *ringSource) take() (n int) {
 	s.batch.Reset()
 	s.of = s.of[:0]
-	for !s.batch.Full() {
+	for ; !s.batch.Full(); n++ {
 		frame, slot, ok := s.ring.Next()
 		if !ok {
 			break
 		}
-		some = true
-		s.number++
 		if l := s.links[slot]; l != nil {
 			s.batch.Put(frame, l.device.Headroom())
 			s.of = append(s.of, l)
 		}
 	}
-	return some
+	if n == 0 {
+		s.ring.Release() // empty records, with which it was woken
+	}
+	return n
 }
 
 // handle moves the batch to the sockets.
@@ -225,7 +233,7 @@ func (s *ringSource) catchUp() {
 	}
 	for end := s.ring.End(); s.ring.At() < end; {
 		// It may have to wait a moment for a program that is still writing.
-		if s.take() {
+		if s.take() > 0 {
 			s.handle()
 		}
 	}

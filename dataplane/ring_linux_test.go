@@ -16,12 +16,17 @@ type script struct {
 	released int
 	sleeps   []uint64 // bytes
 	calmed   int
+	quiet    time.Duration
+	skip     int // empty records that are next
 }
 
 // scriptBytes is what each frame counts for in positions.
 const scriptBytes = 128
 
 func (s *script) Next() (frame []byte, link int, ok bool) {
+	for ; s.skip > 0; s.skip-- {
+		s.frames, s.at = append(s.frames, nil), s.at+1
+	}
 	if s.at == len(s.frames) {
 		return nil, 0, false
 	}
@@ -34,6 +39,8 @@ func (s *script) End() uint64 { return uint64(len(s.frames)) * scriptBytes }
 func (s *script) Release()    { s.released = s.at }
 func (s *script) Awake()      {}
 func (s *script) Calm(uint64) { s.calmed++ }
+
+func (s *script) Quiet() time.Duration { return s.quiet }
 
 func (s *script) Sleep(bytes uint64) bool {
 	s.sleeps = append(s.sleeps, bytes)
@@ -168,6 +175,40 @@ func TestRingJudges(t *testing.T) {
 	if napOf(1); s.calmed != 1 {
 		t.Errorf("it was taken for one after %d naps with a datagram each", maxPoor)
 	}
+	// Those that wait for answers come at the begin of each nap.
+	s.quiet = nap/2 + 1
+	for range maxPoor - 1 {
+		napOf(2 * floodLeast)
+	}
+	if s.calmed != 1 {
+		t.Fatalf("it was taken for none after %d naps of that kind", maxPoor-1)
+	}
+	if napOf(2 * floodLeast); s.calmed != 2 {
+		t.Error("it was taken for one although the sender waits in each nap")
+	}
+	// What comes by a device meanwhile does not make naps poor.
+	s.quiet = 0
+	for range 2 * maxPoor {
+		source.doze()
+		s.put(1)
+		source.catchUp()
+		napOf(floodLeast)
+	}
+	if s.calmed != 2 {
+		t.Error("it was taken for none, since some were sent before what came by a device")
+	}
+}
+
+// TestRingOfEmptyRecords has nothing in a ring but the records with which its reader was
+// woken: they are given back.
+func TestRingOfEmptyRecords(t *testing.T) {
+	_, source, s := newScripted(t)
+	s.put(1)
+	source.serve()
+	s.skip = 1
+	if n := source.take(); n != 0 || s.released != s.at {
+		t.Errorf("%d frames were taken, %d of %d are released", n, s.released, s.at)
+	}
 }
 
 // TestRingAllocatesNothing moves batches of all sorts.
@@ -178,7 +219,7 @@ func TestRingAllocatesNothing(t *testing.T) {
 		s.frames[0] = frame(ipv6, udp(0), make([]byte, smallSize))
 		wantNoAllocs(t, "batch", func() {
 			s.at = 0
-			if source.take() {
+			if source.take() > 0 {
 				source.handle()
 			}
 		})

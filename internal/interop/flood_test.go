@@ -15,8 +15,9 @@ import (
 
 // TestFlood has a host send numbered datagrams as fast as they are received, until
 // many have come by the ring and many past it: each arrives, once, as it was sent, and
-// none behind a later one, by links of all kinds, to weft and to the kernel's device,
-// with checksums that are left to the device and with finished ones.
+// none behind a later one, by links of all kinds, to weft and to the kernel's device.
+// Those whose checksums are finished go past it, but for one in 65536 that does not look
+// so.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	lab.NeedShortcuts(t)
@@ -25,7 +26,7 @@ func TestFlood(t *testing.T) {
 			link     string
 			far      kind
 			finished bool
-		}{{"vxlan", user, false}, {"vxlan", kernel, true}, {"l3", kinds[i], false}, {"udp", user, true}} {
+		}{{"vxlan", user, false}, {"vxlan", kernel, i == 1}, {"l3", kinds[i], false}, {"udp", user, i == 0}} {
 			t.Run(fmt.Sprintf("%s/%s to %v", u.name, c.link, c.far), func(t *testing.T) {
 				t.Parallel()
 				a, b, inner := connectFlood(t, c.link, u, c.far)
@@ -38,7 +39,7 @@ func TestFlood(t *testing.T) {
 				m := newMeter(t, a)
 				for _, to := range inner {
 					f := newFloodOf(t, a.Host, b.Host, to)
-					check(t, f.run(func() error { return m.flooded() }))
+					check(t, f.run(func() error { return m.flooded(c.finished) }))
 					m = newMeter(t, a)
 				}
 				m.checkDrops(t)
@@ -64,11 +65,16 @@ func connectFlood(t *testing.T, link string, u underlay, far kind) (a, b *vtep, 
 	return a, b, inner
 }
 
-// flooded returns an error until enough was sent by the ring and past it.
-func (m *meter) flooded() error {
+// flooded returns an error until enough was sent by the ring and past it, or past it
+// alone.
+func (m *meter) flooded(past bool) error {
 	now, before := m.moved()[0].Offload, m.before[0].Offload
-	if ring, past := now.DevRing-before.DevRing, now.ShortcutTx-before.ShortcutTx; ring < 5000 || past < 500 {
-		return fmt.Errorf("%d came by the ring, %d went past the process", ring, past)
+	ring, short := now.DevRing-before.DevRing, now.ShortcutTx-before.ShortcutTx
+	if past && ring < short/1000 && short > floodRound {
+		return nil
+	}
+	if past || ring < 5000 || short < 500 {
+		return fmt.Errorf("%d came by the ring, %d went past the process", ring, short)
 	}
 	return nil
 }

@@ -96,6 +96,15 @@ func (a *assembler) store(dst asm.Register, at int16, src asm.Register, size asm
 	a.add(asm.StoreMem(dst, at, src, size))
 }
 
+// exchange writes src to memory if that is as R0, which then is what it was. cilium/ebpf
+// 0.22.0 says only in the opcode which operation is meant, which the kernel reads from the
+// constant, and would have it add.
+func exchange(dst, src asm.Register, at int16) asm.Instruction {
+	i := asm.CmpXchg.Mem(dst, src, asm.DWord, at)
+	i.Constant = int64(asm.CmpXchg >> 8)
+	return i
+}
+
 // copy32 copies some 32-bit words of the packet to the stack.
 func (a *assembler) copy32(to, from int16, words int) {
 	for i := range int16(words) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -26,10 +27,10 @@ import (
 // A record is laid out like this, behind the header of the kernel's, in the
 // machine's byte order; its length is one of ringRecords:
 //
-//	 0        4      8
-//	+--------+------+-----------+------+
-//	| length | link | the frame | free |
-//	+--------+------+-----------+------+
+//	 0        2      4      8
+//	+--------+------+------+-----------+------+
+//	| length | link | time | the frame | free |
+//	+--------+------+------+-----------+------+
 type Ring struct {
 	of         *ebpf.Map
 	mine, ours []byte // mapped: what the reader writes, and what it does not
@@ -37,14 +38,16 @@ type Ring struct {
 	consumed, produced *atomic.Uint64 // positions, which only grow
 	data               []byte         // ringSize bytes, twice, so that no record is in two parts
 	at                 uint64         // position up to which has been read
+	last               uint32         // when what was read last was sent
 	slot               *Slot          // for wordWake
 }
 
 const (
 	ringSize = 1 << 20 // bytes: for 7700 small records
 
-	ringLen     = 0 // u32, of the frame
-	ringLink    = 4 // u32, index of its slot
+	ringLen     = 0 // u16, of the frame
+	ringLink    = 2 // u16, index of its slot
+	ringTime    = 4 // u32, when it was sent, the low bits of Now
 	ringHeadLen = 8
 
 	// Values of linux/bpf.h for bpf_ringbuf_query.
@@ -123,12 +126,16 @@ func (r *Ring) Next() (frame []byte, link int, ok bool) {
 		record = record[kernelHeadLen:]
 		r.at += kernelHeadLen + uint64(head&^kernelDiscard)
 		if head&kernelDiscard == 0 {
-			length := binary.NativeEndian.Uint32(record[ringLen:])
-			return record[ringHeadLen : ringHeadLen+length], int(binary.NativeEndian.Uint32(record[ringLink:])), true
+			length := binary.NativeEndian.Uint16(record[ringLen:])
+			r.last = binary.NativeEndian.Uint32(record[ringTime:])
+			return record[ringHeadLen : ringHeadLen+length], int(binary.NativeEndian.Uint16(record[ringLink:])), true
 		}
 	}
 	return nil, 0, false
 }
+
+// Quiet is how long ago the frame was sent that was read last, up to four seconds.
+func (r *Ring) Quiet() time.Duration { return time.Duration(uint32(Now()) - r.last) }
 
 // Sleep has the reader be woken, by FD, once there are some bytes behind what was read,
 // and reports whether there are not yet.

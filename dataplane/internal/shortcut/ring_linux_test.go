@@ -4,6 +4,7 @@ package shortcut
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -92,9 +93,19 @@ func randomDatagrams(t *testing.T, r *rand.Rand, f *flow) (frames [][]byte) {
 	t.Helper()
 	room := ringFrameMax - len(f.frame(t, 0, nil))
 	for _, n := range []int{0, 1, room - 1, room, r.IntN(room), r.IntN(room), r.IntN(room)} {
-		frames = append(frames, f.frame(t, uint8(r.IntN(4)), randomBytes(r, n)))
+		frames = append(frames, f.unfinished(t, uint8(r.IntN(4)), randomBytes(r, n)))
 	}
 	return frames
+}
+
+// unfinished is a datagram whose checksum is that of the pseudo-header alone.
+func (f *flow) unfinished(t *testing.T, ecn uint8, payload []byte) []byte {
+	t.Helper()
+	frame := f.frame(t, ecn, payload)
+	udp := len(frame) - len(payload) - 8
+	pseudo := slices.Concat(f.src.AsSlice(), f.dst.AsSlice(), []byte{0, 17}, frame[udp+4:udp+6])
+	binary.BigEndian.PutUint16(frame[udp+6:], lab.OnesSum(pseudo))
+	return frame
 }
 
 func randomUDP(r *rand.Rand) *flow {
@@ -132,9 +143,10 @@ func TestRingWithout(t *testing.T) {
 	p.flood(t, true)
 	f := randomUDP(r)
 	p.tellRing(t, f)
-	small := f.frame(t, 0, nil)
-	large := f.frame(t, 0, make([]byte, ringFrameMax-len(small)+1))
-	p.sent(t, large)
+	small := f.unfinished(t, 0, nil)
+	large := f.unfinished(t, 0, make([]byte, ringFrameMax-len(small)+1))
+	finished := f.frame(t, 0, []byte{1})
+	p.sent(t, large, finished)
 	p.inRing(t, small)
 
 	tcp := randomUDP(r)
@@ -143,9 +155,9 @@ func TestRingWithout(t *testing.T) {
 	p.sent(t, tcp.frame(t, 0, nil))
 
 	seen := len(p.left.Frames())
-	check(t, p.a.SendFrame("tap0", large, small))
-	if !p.came(t, seen, large, small) {
-		t.Error("a frame for which there is no room in a record was not left, or the one behind was not")
+	check(t, p.a.SendFrame("tap0", large, finished, small))
+	if !p.came(t, seen, large, finished, small) {
+		t.Error("a frame that is too large, or finished, was not left, or the one behind was not")
 	}
 	p.ring.Release()
 	p.link.Drained(Now() + uint64(Enqueue))
@@ -160,10 +172,10 @@ func TestRingTold(t *testing.T) {
 	f := randomUDP(r)
 	p.flood(t, true)
 	p.tellRing(t, f)
-	p.inRing(t, f.frame(t, 0, nil))
+	p.inRing(t, f.unfinished(t, 0, nil))
 	p.flood(t, false)
 	p.tellRing(t, f)
-	p.inRing(t, f.frame(t, 0, nil))
+	p.inRing(t, f.unfinished(t, 0, nil))
 	p.ring.Release()
 	p.sent(t, f.frame(t, 0, nil))
 }
@@ -175,7 +187,7 @@ func TestRingFull(t *testing.T) {
 	f := randomUDP(r)
 	p.flood(t, true)
 	p.tellRing(t, f)
-	plain := f.frame(t, 0, make([]byte, 300))
+	plain := f.unfinished(t, 0, make([]byte, 300))
 	const more = 1000
 	record := int(kernelHeadLen + ringRecords[2])
 	sent, holds := ringSize/record+more, ringSize/record
@@ -222,7 +234,7 @@ func TestRingWakes(t *testing.T) {
 	f := randomUDP(r)
 	p.flood(t, true)
 	p.tellRing(t, f)
-	plain := f.frame(t, 0, nil)
+	plain := f.unfinished(t, 0, nil)
 	send := func() { t.Helper(); check(t, p.a.SendFrame("tap0", plain)) }
 	send()
 	p.woken(t, "while awake", false)
@@ -274,7 +286,7 @@ func TestRingCalm(t *testing.T) {
 	f := randomUDP(r)
 	p.flood(t, true)
 	p.tellRing(t, f)
-	plain := f.frame(t, 0, nil)
+	plain := f.unfinished(t, 0, nil)
 	p.inRing(t, plain)
 	p.ring.Calm(Now() + uint64(time.Hour))
 	p.inRing(t, plain) // it waits for the one before

@@ -5,6 +5,7 @@ package shortcut
 import (
 	"errors"
 	"io"
+	"time"
 )
 
 // Table has nothing in it.
@@ -66,6 +67,9 @@ func (*Ring) Sleep(uint64) bool { return true }
 
 // Awake does nothing.
 func (*Ring) Awake() {}
+
+// Quiet is no time.
+func (*Ring) Quiet() time.Duration { return 0 }
 
 // Calm does nothing.
 func (*Ring) Calm(uint64) {}
