@@ -62,9 +62,11 @@ func (f *flooded) tellRing(t *testing.T, of *flow) {
 	if of.outer4 {
 		s.NextHop = lab.PairB4.Addr()
 	}
-	if _, ok := f.table.Send(s); !ok {
+	g, ok := f.table.Send(s)
+	if !ok {
 		t.Fatalf("%+v is no flow", of)
 	}
+	outlast(g)
 	f.link.Drained(Now() + uint64(settle+2*Enqueue))
 	check(t, lab.Eventually(waitLimit, func() error { return notYet(f.link.words[wordDrained].Load()) }))
 }
