@@ -89,7 +89,7 @@ type floodOf struct {
 }
 
 const (
-	floodWindow = 400
+	floodWindow = 200
 	floodRound  = 20000
 )
 
