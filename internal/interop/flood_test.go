@@ -148,10 +148,25 @@ func (f *floodOf) receive(window <-chan struct{}) error {
 		}
 		f.got++
 		if p := numberedPayload(want, f.got); !bytes.Equal(buf[:n], p) {
-			return fmt.Errorf("datagram %d has %d bytes, and begins with % x, want %d and % x", f.got, n, buf[:min(n, 8)], len(p), p[:min(len(p), 8)])
+			return fmt.Errorf("datagram %d has %d bytes, and begins with % x, want %d and % x; %s", f.got, n, buf[:min(n, 8)], len(p), p[:min(len(p), 8)], f.later(f.got))
 		}
 	}
 	return nil
+}
+
+// later says whether a datagram that was expected comes behind others, or not at all.
+func (f *floodOf) later(missing uint32) string {
+	buf := make([]byte, 2000)
+	_ = f.to.SetReadDeadline(time.Now().Add(time.Second))
+	for n := 1; ; n++ {
+		size, _, err := f.to.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return fmt.Sprintf("it was lost: %d others came", n-1)
+		}
+		if size >= 4 && binary.BigEndian.Uint32(buf) == missing {
+			return fmt.Sprintf("it was out of order: %d places behind", n)
+		}
+	}
 }
 
 // numberedPayload is small but for one in a hundred, which a ring does not take.

@@ -21,7 +21,6 @@ import (
 // flooded is a path whose link has a ring.
 type flooded struct {
 	*path
-	ring  *Ring
 	epoll int // of the ring's descriptor, by edges
 }
 
@@ -52,22 +51,10 @@ func (f *flooded) flood(t *testing.T, now bool) {
 	check(t, f.table.figures.Put(uint32(f.link.Index()), each))
 }
 
-// tellRing is tell with the ring.
-func (f *flooded) tellRing(t *testing.T, of *flow) {
+// tellDrained is tell, and waits until the device's queue is known to be empty.
+func (f *flooded) tellDrained(t *testing.T, of *flow) {
 	t.Helper()
-	s := &Send{
-		Frame: of.frame(t, 0, nil), Device: f.device, Link: f.link, Version: f.link.Changes().Load(),
-		Outer: of.outer(t, 0), MTU: mtu, IfIndex: f.under, NextHop: lab.PairB6.Addr(), Ring: f.ring,
-	}
-	if of.outer4 {
-		s.NextHop = lab.PairB4.Addr()
-	}
-	g, ok := f.table.Send(s)
-	if !ok {
-		t.Fatalf("%+v is no flow", of)
-	}
-	outlast(g)
-	f.link.Drained(Now() + uint64(settle+2*Enqueue))
+	outlast(f.tell(t, of))
 	check(t, lab.Eventually(waitLimit, func() error { return notYet(f.link.words[wordDrained].Load()) }))
 }
 
@@ -124,7 +111,7 @@ func TestRing(t *testing.T) {
 	for range 100 {
 		f := randomUDP(r)
 		p.flood(t, true)
-		p.tellRing(t, f)
+		p.tellDrained(t, f)
 		frames := randomDatagrams(t, r, f)
 		p.inRing(t, slices.Repeat(frames, 5)...)
 		p.flood(t, false)
@@ -144,7 +131,7 @@ func TestRingWithout(t *testing.T) {
 	p, r := newFlooded(t), rand.New(rand.NewPCG(23, 24))
 	p.flood(t, true)
 	f := randomUDP(r)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	small := f.unfinished(t, 0, nil)
 	large := f.unfinished(t, 0, make([]byte, ringFrameMax-len(small)+1))
 	finished := f.frame(t, 0, []byte{1})
@@ -153,7 +140,7 @@ func TestRingWithout(t *testing.T) {
 
 	tcp := randomUDP(r)
 	tcp.tcp = true
-	p.tellRing(t, tcp)
+	p.tellDrained(t, tcp)
 	p.sent(t, tcp.frame(t, 0, nil))
 
 	seen := len(p.left.Frames())
@@ -173,10 +160,10 @@ func TestRingTold(t *testing.T) {
 	p, r := newFlooded(t), rand.New(rand.NewPCG(25, 26))
 	f := randomUDP(r)
 	p.flood(t, true)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	p.inRing(t, f.unfinished(t, 0, nil))
 	p.flood(t, false)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	p.inRing(t, f.unfinished(t, 0, nil))
 	p.ring.Release()
 	p.sent(t, f.frame(t, 0, nil))
@@ -188,7 +175,7 @@ func TestRingFull(t *testing.T) {
 	p, r := newFlooded(t), rand.New(rand.NewPCG(27, 28))
 	f := randomUDP(r)
 	p.flood(t, true)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	plain := f.unfinished(t, 0, make([]byte, 300))
 	const more = 1000
 	record := int(kernelHeadLen + ringRecords[2])
@@ -225,7 +212,7 @@ func TestRingOfGone(t *testing.T) {
 	}
 	p.flood(t, true)
 	f := randomUDP(r)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	p.sent(t, f.frame(t, 0, nil))
 }
 
@@ -235,7 +222,7 @@ func TestRingWakes(t *testing.T) {
 	p, r := newFlooded(t), rand.New(rand.NewPCG(31, 32))
 	f := randomUDP(r)
 	p.flood(t, true)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	plain := f.unfinished(t, 0, nil)
 	send := func() { t.Helper(); check(t, p.a.SendFrame("tap0", plain)) }
 	send()
@@ -258,10 +245,8 @@ func TestRingWakes(t *testing.T) {
 		send()
 		p.woken(t, "again", false)
 		p.ring.Awake()
-		for n := 0; ; n++ {
-			if _, _, ok := p.ring.Next(); !ok {
-				break
-			}
+		for more := true; more; {
+			_, _, more = p.ring.Next()
 		}
 		p.ring.Release()
 	}
@@ -287,7 +272,7 @@ func TestRingCalm(t *testing.T) {
 	p, r := newFlooded(t), rand.New(rand.NewPCG(33, 34))
 	f := randomUDP(r)
 	p.flood(t, true)
-	p.tellRing(t, f)
+	p.tellDrained(t, f)
 	plain := f.unfinished(t, 0, nil)
 	p.inRing(t, plain)
 	p.ring.Calm(Now() + uint64(time.Hour))

@@ -27,6 +27,7 @@ type path struct {
 	link          *Slot
 	device, under int
 	wire, left    *lab.Capture
+	ring          *Ring // nil without
 }
 
 const (
@@ -73,6 +74,7 @@ func (p *path) tell(t *testing.T, f *flow) Grant {
 	s := &Send{
 		Frame: f.frame(t, 0, nil), Device: p.device, Link: p.link, Version: p.link.Changes().Load(),
 		Outer: f.outer(t, 0), NoCsum: f.noCsum, MTU: mtu, IfIndex: p.under, NextHop: lab.PairB6.Addr(),
+		Ring: p.ring,
 	}
 	if f.outer4 {
 		s.NextHop = lab.PairB4.Addr()
