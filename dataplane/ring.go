@@ -29,6 +29,9 @@ type ringSource struct {
 	napped bool          // it was a nap
 	waits  bool          // at its end the sender did nothing any more
 	poor   int           // naps in a row that brought few
+
+	since uint64 // datagrams moved since what was lost was looked at
+	full  uint64 // datagrams lost until then
 }
 
 // ring is the part of shortcut.Ring that a worker uses.
@@ -41,6 +44,8 @@ type ring interface {
 	Sleep(bytes uint64) bool
 	Awake()
 	Calm(until uint64)
+	Full() uint64
+	Shut(until uint64)
 }
 
 const (
@@ -56,6 +61,11 @@ const (
 	// long there is none then.
 	maxPoor = 4
 	calmFor = 100 * time.Millisecond
+
+	// lossEvery is how many datagrams are moved until it is looked how many were lost, and
+	// shutFor how long the programs send by themselves where that is too many.
+	lossEvery = 4096
+	shutFor   = 2 * time.Second
 )
 
 // openRing has what a link sends in a flood come by the port's ring.
@@ -142,6 +152,20 @@ func (s *ringSource) judge() {
 	s.number, s.napped = 0, false
 }
 
+// judgeLoss looks at how many datagrams found no room. Where three in five do not, the
+// sender, who is done with each sooner by about as much, had better send them by itself:
+// those of many peers, that leave one by one, cost the worker more than the program.
+func (s *ringSource) judgeLoss(moved int) {
+	if s.since += uint64(moved); s.since < lossEvery {
+		return
+	}
+	full := s.ring.Full()
+	if 2*(full-s.full) > 3*s.since {
+		s.ring.Shut(shortcut.Now() + uint64(shutFor))
+	}
+	s.since, s.full = 0, full
+}
+
 // due reports whether there is much in the ring, or something for long enough, and has
 // all that be moved.
 func (s *ringSource) due() bool {
@@ -187,6 +211,7 @@ func (s *ringSource) take() (n int) {
 	if n == 0 {
 		s.ring.Release() // empty records, with which it was woken
 	}
+	s.judgeLoss(n)
 	return n
 }
 

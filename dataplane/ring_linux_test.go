@@ -18,6 +18,8 @@ type script struct {
 	calmed   int
 	quiet    time.Duration
 	skip     int // empty records that are next
+	lost     uint64
+	shut     int
 }
 
 // scriptBytes is what each frame counts for in positions.
@@ -34,11 +36,13 @@ func (s *script) Next() (frame []byte, link int, ok bool) {
 	return s.frames[s.at-1], s.link, true
 }
 
-func (s *script) At() uint64  { return uint64(s.at) * scriptBytes }
-func (s *script) End() uint64 { return uint64(len(s.frames)) * scriptBytes }
-func (s *script) Release()    { s.released = s.at }
-func (s *script) Awake()      {}
-func (s *script) Calm(uint64) { s.calmed++ }
+func (s *script) At() uint64   { return uint64(s.at) * scriptBytes }
+func (s *script) End() uint64  { return uint64(len(s.frames)) * scriptBytes }
+func (s *script) Release()     { s.released = s.at }
+func (s *script) Awake()       {}
+func (s *script) Calm(uint64)  { s.calmed++ }
+func (s *script) Shut(uint64)  { s.shut++ }
+func (s *script) Full() uint64 { return s.lost }
 
 func (s *script) Quiet() time.Duration { return s.quiet }
 
@@ -237,4 +241,26 @@ func BenchmarkRing(b *testing.B) {
 		source.handle()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*smalls), "ns/datagram")
+}
+
+// TestRingJudgesLoss has three of five datagrams find no room, and then a few more: the
+// programs are to send by themselves.
+func TestRingJudgesLoss(t *testing.T) {
+	_, source, s := newScripted(t)
+	lose := func(n uint64) {
+		s.lost += n
+		for before := s.at; s.at < before+lossEvery; source.catchUp() {
+			s.put(lossEvery / 16)
+		}
+	}
+	lose(0)
+	lose(lossEvery * 3 / 2)
+	if s.shut != 0 {
+		t.Fatal("it was shut, although no more than three of five were lost")
+	}
+	lose(lossEvery*3/2 + 1)
+	lose(0)
+	if s.shut != 1 {
+		t.Errorf("it was shut %d times, and more were lost once", s.shut)
+	}
 }

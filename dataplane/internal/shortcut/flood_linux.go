@@ -64,7 +64,10 @@ func (a *sender) flood() {
 	a.load64(asm.R1, rFlow, sendRing)
 	a.add(asm.JGE.Reg(asm.R0, asm.R1, "drained"))
 	a.fits(toWait)
-	a.add(asm.Ja.Label("ring"))
+	a.ringSlot()
+	a.load64(asm.R1, asm.R1, wordShut*8)
+	a.load64(asm.R2, asm.RFP, sendTimeAt)
+	a.add(asm.JGT.Reg(asm.R1, asm.R2, "shut"), asm.Ja.Label("ring"))
 	a.here("drained")
 	a.add(asm.Mov.Reg(asm.R0, asm.R1), asm.Mov.Imm(asm.R2, 0), // another core may have put one there just now
 		exchange(rFlow, asm.R2, sendRing))
@@ -150,6 +153,9 @@ func (a *sender) put() {
 	}
 	a.add(asm.Ja.Label(toWait)) // it is none of ringFrameMax
 	a.here("full")
+	a.ringSlot()
+	a.add(asm.Mov.Imm(asm.R2, 1), asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, wordFull*8))
+	a.here("shut")
 	a.countOne(a.figures, figureTxDropped, sendFigure, "overflow")
 	a.loses("overflow")
 }

@@ -82,6 +82,8 @@ func (t *Table) OpenRing() (*Ring, error) {
 		of.Close()
 		return nil, errors.New("there are too many links")
 	}
+	r.Shut(0) // the slot may have been a link's, to which these words say something else
+	r.slot.words[wordFull].Store(0)
 	page := os.Getpagesize()
 	r.mine, err = unix.Mmap(of.FD(), 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err == nil {
@@ -155,6 +157,16 @@ func (r *Ring) Awake() { r.slot.words[wordWake].Store(0) }
 // in the ring still wait for that.
 func (r *Ring) Calm(until uint64) { r.slot.words[wordCalm].Store(until) }
 
+// Full counts the datagrams that were dropped because the ring was full.
+func (r *Ring) Full() uint64 { return r.slot.words[wordFull].Load() }
+
+// Shut is Calm where flows have so much in the ring that it is never empty: what would
+// wait for that is dropped.
+func (r *Ring) Shut(until uint64) {
+	r.slot.words[wordShut].Store(until)
+	r.Calm(until)
+}
+
 // Release gives what was read back. From now on its flows may go past the ring.
 func (r *Ring) Release() { r.consumed.Store(r.at) }
 
@@ -169,7 +181,7 @@ func (r *Ring) Close() {
 		}
 	}
 	r.of.Close()
-	r.Calm(0)
+	r.Shut(0)
 	slots.free(r.slot)
 }
 

@@ -195,10 +195,33 @@ func TestRingFull(t *testing.T) {
 	if got+dropped != sent || got < holds-1 || got > holds {
 		t.Errorf("%d frames are in the ring and %d count as dropped, of %d; there is room for %d", got, dropped, sent, holds)
 	}
+	if full := int(p.ring.Full()); full != dropped {
+		t.Errorf("the ring says that %d found no room", full)
+	}
 	if l, w := len(p.left.Frames()), len(dissect.VXLANs(p.wire.Frames(), 4789)); l+w > 0 {
 		t.Errorf("%d frames were left to the device, %d are on the wire", l, w)
 	}
 	p.ring.Release()
+	p.inRing(t, plain)
+}
+
+// TestRingShut has frames not wait for those before them in the ring any more: they are
+// dropped and counted until it is empty, and then the flow goes past it.
+func TestRingShut(t *testing.T) {
+	p, r := newFlooded(t), rand.New(rand.NewPCG(35, 36))
+	f := randomUDP(r)
+	p.flood(t, true)
+	p.tellDrained(t, f)
+	plain := f.unfinished(t, 0, nil)
+	p.inRing(t, plain)
+	p.ring.Shut(Now() + uint64(time.Hour))
+	check(t, p.a.SendFrame("tap0", plain))
+	if s := p.table.Figures(p.link); s.TxDropped != 1 || p.ring.At() != p.ring.End() || p.ring.Full() > 0 {
+		t.Errorf("it was not dropped: %+v, %d bytes are in the ring, %d found no room", s, p.ring.End()-p.ring.At(), p.ring.Full())
+	}
+	p.ring.Release()
+	p.sent(t, plain)
+	p.ring.Shut(Now() - 1)
 	p.inRing(t, plain)
 }
 

@@ -73,6 +73,8 @@ const (
 	// Of a ring's slot.
 	wordWake = 3 // position behind which something in the ring is to wake its reader; 0 while it is awake
 	wordCalm = 4 // until when nothing is taken for a flood, a time of Now
+	wordShut = 5 // until when datagrams that would wait in the ring are dropped, a time of Now
+	wordFull = 6 // datagrams that were dropped because the ring was full
 
 	// Of the table's own slot, which has no queue, indices of private devices; 0 while
 	// one cannot be used.

@@ -74,6 +74,12 @@ func (*Ring) Quiet() time.Duration { return 0 }
 // Calm does nothing.
 func (*Ring) Calm(uint64) {}
 
+// Full is no datagrams.
+func (*Ring) Full() uint64 { return 0 }
+
+// Shut does nothing.
+func (*Ring) Shut(uint64) {}
+
 // Release does nothing.
 func (*Ring) Release() {}
 
