@@ -125,6 +125,8 @@ func (a *sender) isFlood() {
 	a.add(asm.JLT.Imm(asm.R5, floodMin, "calm"),
 		asm.Mul.Reg(asm.R4, asm.R5), asm.LSh.Imm(asm.R4, 1), asm.JLT.Reg(asm.R4, asm.R3, "calm"),
 		asm.Mov.Reg(asm.R2, asm.R1), asm.Add.Imm(asm.R2, int32(floodFor)))
+	a.load64(asm.R3, asm.R0, floodUntil)
+	a.add(asm.JGE.Reg(asm.R3, asm.R2, "calm"))
 	a.store(asm.R0, floodUntil, asm.R2, asm.DWord)
 	a.here("calm")
 	a.store(asm.R0, floodBegan, asm.R1, asm.DWord)
