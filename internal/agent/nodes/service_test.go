@@ -53,19 +53,22 @@ func TestServices(t *testing.T) {
 }
 
 // A service of IPv6, asked without --ip-masq: a node has its address in the underlay,
-// and a container its own.
+// and a container its own, whatever carries the packets at each end.
 func TestServiceOfIPv6(t *testing.T) {
 	t.Parallel()
 	lab.NeedNFTables(t)
 	service := netip.MustParseAddr("fd00:10:96::10")
-	for _, datapath := range []string{"user", "kernel"} {
-		t.Run(datapath, func(t *testing.T) {
+	for _, of := range [][2]string{{"user", "user"}, {"kernel", "kernel"}, {"user", "kernel"}, {"kernel", "user"}} {
+		t.Run(of[0]+" and "+of[1], func(t *testing.T) {
 			t.Parallel()
-			needDatapath(t, datapath)
-			w := newDual(t, "vxlan", datapath, datapath)
+			needDatapath(t, of[0])
+			needDatapath(t, of[1])
+			w := newDual(t, "vxlan", of[0], of[1])
 			containers, addrs := w.dualContainers()
 			n, to := w.nodes[0], addrs[1][1]
-			n.nft(func(c *nftables.Conn) { natChains(c, &nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv6}) })
+			n.nft(func(c *nftables.Conn) {
+				natChains(c, &nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv6})
+			})
 			n.serve(service, to)
 			check(t, n.AddRoute(netip.PrefixFrom(service, 128), "eth0", netip.MustParseAddr("fd00:10:4:7::1")))
 			eventually(t, func() error { return containers[0].Ping(to, lab.PingOptions{}).Lost() })
