@@ -191,6 +191,14 @@ func (t *busyTable) more(hash, frames uint32, now time.Duration, version uint64)
 	return true
 }
 
+// again has the next frame of a flow, of which the program could not be told yet, ask for
+// that once more.
+func (t *busyTable) again(hash uint32) {
+	if b := t.of(hash); b.hash == hash {
+		b.version = 0
+	}
+}
+
 // renewed has what was told of a flow hold for a lease from now on.
 func (t *busyTable) renewed(hash uint32, now time.Duration) {
 	if b := t.of(hash); b.hash == hash {
@@ -265,12 +273,16 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 	if !ok {
 		return false
 	}
+	at.tap(r.Device, s.table, p)
+	if !s.table.Receives(r.Device) {
+		s.stations.again(hash)
+		return false
+	}
 	set := l.set.Load()
 	grant, ok := s.table.Receive(&shortcut.Receive{
-		Kind: set.cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source,
+		Kind: set.cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source, Under: r.Device,
 		Device: device, MAC: l.mac(), Link: s.slot, Version: s.version, Queue: at.queue,
 	})
-	at.tap(r.Device, s.table, p)
 	if ok {
 		learning := l.routed == nil && !set.cfg.NoLearning && l.attrs.Load().up
 		l.remember(told{grant: grant, hash: hash, station: station{source, r.From, r.IfIndex, learning}})
@@ -307,8 +319,8 @@ func (s *short) deviceOf(l *Link) (index int, ok bool) {
 
 // tap sees that the program is on what an underlay device receives, now and then
 // again: a device may have come in the place of another. It takes the kernel's
-// lock for changes to devices, which others may hold for long. What was told comes
-// to nothing until it is done.
+// lock for changes to devices, which others may hold for long. Nothing is told until it is
+// done.
 func (at *listener) tap(device int, table *shortcut.Table, p *port) {
 	if p.now < at.taps[device] {
 		return

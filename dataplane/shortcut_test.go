@@ -70,6 +70,18 @@ func TestBusyTableRenews(t *testing.T) {
 	}
 }
 
+// TestBusyTableAgain has a program not take what it is told: the next frame asks again.
+func TestBusyTableAgain(t *testing.T) {
+	var table busyTable
+	for _, frames := range []uint32{busyFrames, 1, 1} {
+		if !table.more(7, frames, 0, 3) {
+			t.Fatalf("it is not to be told of with %d more", frames)
+		}
+		table.again(7)
+		table.again(8) // not there
+	}
+}
+
 // TestStationHash has neighbouring addresses, of either end, and MACs in rows of their own.
 func TestStationHash(t *testing.T) {
 	used := map[uint32]int{}

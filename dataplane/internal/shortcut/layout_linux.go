@@ -132,8 +132,9 @@ func innerWord(tos, ttl uint8, fragment uint16) uint32 {
 	return uint32(tos&0xfc) | uint32(ttl)<<8 | uint32(fragment)<<16
 }
 
-// value returns what is known of a flow to be sent.
-func (s *Send) value(inner uint32, now uint64, g Grant) (v [sendValueLen]byte) {
+// value returns what is known of a flow to be sent, that has nothing behind a position in
+// its ring.
+func (s *Send) value(inner uint32, now, ring uint64, g Grant) (v [sendValueLen]byte) {
 	putFlow(v[:], now, g, s.Version, s.Link, s.IfIndex)
 	put := binary.NativeEndian.PutUint32
 	put(v[sendInner:], inner)
@@ -156,7 +157,7 @@ func (s *Send) value(inner uint32, now uint64, g Grant) (v [sendValueLen]byte) {
 			flags |= flagUneven
 		}
 	}
-	binary.NativeEndian.PutUint64(v[sendRing:], s.Ring.End())
+	binary.NativeEndian.PutUint64(v[sendRing:], ring)
 	put(v[sendFlags:], flags)
 	s.putNextHop(v[sendNextHop:])
 	put(v[sendCsum:], s.sum(h[:n]))

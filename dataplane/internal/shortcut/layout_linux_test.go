@@ -118,7 +118,7 @@ func TestSendValue(t *testing.T) {
 			}
 			nextHop = slices.Concat(le32(family), padded(s.NextHop))
 		}
-		v := s.value(0x1234, 1e15, Grant{tag: 1e10 + 7})
+		v := s.value(0x1234, 1e15, s.Ring.End(), Grant{tag: 1e10 + 7})
 		flags := uint32(0)
 		for _, one := range []struct {
 			is   bool

@@ -152,6 +152,7 @@ type Receive struct {
 	Port     uint16         // UDP destination port
 	VNI      uint32         // none of Bare
 	Source   routetable.MAC // of the inner frame; none of Bare
+	Under    int            // index of the device by which it comes in
 
 	Device  int            // index of the link's device
 	MAC     routetable.MAC // that frames for it have; none of Bare

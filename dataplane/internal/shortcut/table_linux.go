@@ -38,6 +38,9 @@ type Table struct {
 	closed   bool
 	attached map[int]link.Link // of the program that receives, by device
 	failed   map[int]string    // why it could not be attached, as was last returned
+
+	telling   sync.RWMutex // held by who changes receiving
+	receiving map[int]bool // devices on which the program that receives is
 }
 
 // maxFlows is how many flows of each kind there can be; the one that was used
@@ -49,7 +52,7 @@ const maxFlows = 8192
 // namespace. The error says what the system lacks. What is done without is told,
 // by calls that do not overlap, until the table is closed.
 func Open(tell func(Lack)) (*Table, error) {
-	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}}
+	t := &Table{attached: map[int]link.Link{}, failed: map[int]string{}, receiving: map[int]bool{}}
 	t.privates.tell = tell
 	follow := func() error { return t.privates.follow(t) }
 	for _, step := range []func() error{t.anchor.open, t.makeMaps, t.openJoiner, t.load, follow} {
@@ -239,12 +242,17 @@ func (t *Table) SendBy(device int, kind Kind) (io.Closer, error) {
 // ReceiveBy does so with what an underlay device receives, until the table is
 // closed. A device of the same index as one that is gone is another one. An error
 // is returned once, however often the same comes again.
+//
+// Nobody notes what a device receives before the program is on it, and until then may
+// take any time: the kernel's lock for devices is held for long by others. So no
+// station is told of sooner.
 func (t *Table) ReceiveBy(device int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.isAttached(device) {
 		return nil
 	}
+	t.notReceiving(device)
 	l, err := link.AttachTCX(link.TCXOptions{Interface: device, Program: t.receive, Attach: ebpf.AttachTCXIngress})
 	if err != nil {
 		known := t.failed[device] == err.Error()
@@ -256,7 +264,31 @@ func (t *Table) ReceiveBy(device int) error {
 	}
 	delete(t.failed, device)
 	t.attached[device] = l
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.receiving[device] = true
 	return nil
+}
+
+// Receives reports whether stations can be told of that are heard by a device.
+func (t *Table) Receives(device int) bool {
+	t.telling.RLock()
+	defer t.telling.RUnlock()
+	return t.receiving[device]
+}
+
+// notReceiving forgets all stations where those of a device may be among them.
+func (t *Table) notReceiving(device int) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	if !t.receiving[device] {
+		return
+	}
+	delete(t.receiving, device)
+	var key [receiveKeyLen]byte
+	for t.receives.NextKey(nil, &key) == nil && t.receives.Delete(&key) == nil {
+		continue
+	}
 }
 
 // isAttached asks the kernel, which lets go of a program with its device.
@@ -273,6 +305,19 @@ func (t *Table) isAttached(device int) bool {
 	return false
 }
 
+// What a program notes in the value of a flow that has one already is lost once that is
+// replaced, so the new value has to say it: that something waits, and lies in the ring up to
+// where that ended. Whoever replaces it may lose their core in between, and has it say
+// that anew then, tellTries times at most. It is the worker, which meanwhile does not
+// say that anything is drained.
+const (
+	tellTries = 8
+	// tellWithin leaves the other half of settle to frames that are under way.
+	tellWithin = settle / 2
+	// ringAhead is how much of the ring a flow has to wait for that is told of in a flood.
+	ringAhead = 64 << 10
+)
+
 // Send tells the program of a flow. It reports whether it is one for it.
 func (t *Table) Send(s *Send) (g Grant, ok bool) {
 	key, inner, ok := s.key()
@@ -280,22 +325,54 @@ func (t *Table) Send(s *Send) (g Grant, ok bool) {
 		return g, false
 	}
 	g = grants.give()
-	value := s.value(inner, Now(), g)
-	return g, t.sends.Put(&key, &value) == nil
+	ahead := uint64(0)
+	for range tellTries {
+		now, ring := Now(), s.Ring.End()+ahead
+		value := s.value(inner, now, ring, g)
+		if t.sends.Put(&key, &value) != nil {
+			return g, false
+		}
+		if Now()-now < uint64(tellWithin) && s.Ring.End() <= ring {
+			return g, true
+		}
+		ahead = ringAhead
+	}
+	_ = t.sends.Delete(&key)
+	return g, false
 }
 
-// Receive tells the program of a station.
+// Receive tells the program of a station, if it is on the device by which that is heard.
 func (t *Table) Receive(r *Receive) (g Grant, ok bool) {
+	t.telling.RLock()
+	defer t.telling.RUnlock()
+	if !t.receiving[r.Under] {
+		return g, false
+	}
 	g = grants.give()
 	r.Link.words[wordDevice].Store(uint64(r.Device))
 	r.Link.words[wordMAC].Store(macWord(r.MAC))
-	key, value := r.key(), r.value(Now(), g)
+	key := r.key()
+	for range tellTries {
+		now := Now()
+		if t.putStation(&key, r.value(now, g)) != nil {
+			return g, false
+		}
+		if Now()-now < uint64(tellWithin) {
+			return g, true
+		}
+	}
+	_ = t.receives.Delete(&key)
+	return g, false
+}
+
+// putStation keeps what programs have noted of the station.
+func (t *Table) putStation(key *[receiveKeyLen]byte, value [receiveValueLen]byte) error {
 	var before [receiveValueLen]byte
-	if t.receives.Lookup(&key, &before) == nil {
+	if t.receives.Lookup(key, &before) == nil {
 		copy(value[receiveWhole:], before[receiveWhole:])
 		if waited := before[flowWaited : flowWaited+8]; binary.NativeEndian.Uint64(waited) > binary.NativeEndian.Uint64(value[flowWaited:]) {
 			copy(value[flowWaited:], waited)
 		}
 	}
-	return g, t.receives.Put(&key, &value) == nil
+	return t.receives.Put(key, &value)
 }

@@ -4,6 +4,7 @@ package shortcut
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,7 +107,9 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// Another device with the index of one that is gone gets the program too.
+// Another device with the index of one that is gone gets the program too. Stations are told
+// of from then on, and those of the former one are not known any more: what of them came
+// meanwhile nobody has noted.
 func TestDeviceComesAgain(t *testing.T) {
 	in(t, func(h *lab.Host) error {
 		tab, err := Open(untold)
@@ -118,10 +121,24 @@ func TestDeviceComesAgain(t *testing.T) {
 		if err := tab.ReceiveBy(underIndex); err != nil {
 			t.Errorf("the same error again: %v", err)
 		}
+		link, queue := tab.Slot(), tab.Slot()
+		defer tab.Free(link)
+		defer tab.Free(queue)
+		station := &Receive{From: netip.MustParseAddr("192.0.2.1"), To: netip.MustParseAddr("192.0.2.2"), Under: underIndex, Link: link, Queue: queue}
+		if _, ok := tab.Receive(station); ok || tab.Receives(underIndex) {
+			t.Error("a station is told of before there is a program")
+		}
 		for range 2 {
 			check(t, addDummy(h, underIndex))
 			for range 2 {
 				check(t, tab.ReceiveBy(underIndex))
+			}
+			key, value := station.key(), [receiveValueLen]byte{}
+			if tab.receives.Lookup(&key, &value) == nil {
+				t.Error("the station of the former device is known")
+			}
+			if _, ok := tab.Receive(station); !ok || tab.receives.Lookup(&key, &value) != nil {
+				t.Error("a station is not told of")
 			}
 			if n := received(t); n != 1 {
 				t.Errorf("%d programs", n)
