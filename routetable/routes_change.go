@@ -89,8 +89,8 @@ func (f *routeFamily) put(k routeKey, length int, r *Route) {
 		level.put(k, r)
 		f.lengths.Store(t.with(level))
 	} else {
-		if isNew && level.full() {
-			level = level.resized()
+		if isNew && !level.takes(k) {
+			level = level.resized(k)
 			f.lengths.Store(t.with(level))
 		}
 		level.put(k, r)
@@ -114,7 +114,7 @@ func (f *routeFamily) remove(k routeKey, length int) {
 	case level.live == 0:
 		f.lengths.Store(t.with(level))
 	case level.sparse():
-		f.lengths.Store(t.with(level.resized()))
+		f.lengths.Store(t.with(level.resized(k)))
 	}
 	f.refilter()
 }

@@ -6,8 +6,9 @@ import (
 )
 
 // routeLevel holds the routes of one prefix length: a hash table with open
-// addressing that grows by being replaced.
+// addressing that grows by being replaced, or a block.
 type routeLevel struct {
+	block          *routeBlock // instead of slots
 	maskHi, maskLo uint64
 	bits           int
 	shift          uint // of a hash, to the number of a slot
@@ -51,6 +52,9 @@ func (k routeKey) hash() uint64 {
 
 // find returns the route that an address has at this length, or nil.
 func (l *routeLevel) find(k routeKey) *Route {
+	if l.block != nil {
+		return l.block.find(k)
+	}
 	k.hi &= l.maskHi
 	k.lo &= l.maskLo
 	for at := k.hash() >> l.shift; ; at++ {
@@ -91,6 +95,12 @@ func (l *routeLevel) key(i int) routeKey {
 
 // put sets the route of a prefix. There must be room.
 func (l *routeLevel) put(k routeKey, r *Route) {
+	if l.block != nil {
+		if l.block.at(k).Swap(r) == nil {
+			l.live++
+		}
+		return
+	}
 	i := l.slot(k)
 	slot := &l.slots[i]
 	switch slot.route.Load() {
@@ -108,24 +118,43 @@ func (l *routeLevel) put(k routeKey, r *Route) {
 }
 
 func (l *routeLevel) remove(k routeKey) {
-	l.slots[l.slot(k)].route.Store(&deletedRoute)
 	l.live--
+	if l.block != nil {
+		l.block.at(k).Store(nil)
+		return
+	}
+	l.slots[l.slot(k)].route.Store(&deletedRoute)
 }
 
-// full reports whether one more key would make looking slow: tables are at most
-// five eighths full.
-func (l *routeLevel) full() bool { return (l.used+1)*8 > len(l.slots)*5 }
+// takes reports whether there is room for one more key. With more than five eighths of
+// its slots taken a table would be slow to look in.
+func (l *routeLevel) takes(k routeKey) bool {
+	if l.block != nil {
+		return l.block.at(k) != nil
+	}
+	return (l.used+1)*8 <= len(l.slots)*5
+}
 
 // sparse reports whether a table a quarter as large would do.
-func (l *routeLevel) sparse() bool { return len(l.slots) > minRouteSlots && l.live*16 < len(l.slots) }
+func (l *routeLevel) sparse() bool {
+	size := len(l.slots)
+	if l.block != nil {
+		size = len(l.block.routes)
+	}
+	return size > minRouteSlots && l.live*16 < size
+}
 
-// resized returns a table with the same routes, and room for as many again.
-func (l *routeLevel) resized() *routeLevel {
+// resized returns a table with the same routes, and room for one more; a hash table for as
+// many again.
+func (l *routeLevel) resized(more routeKey) *routeLevel {
 	slots := minRouteSlots
 	for slots < 2*(l.live+1) {
 		slots *= 2
 	}
-	next := newRouteLevel(l.bits, slots)
+	next := newRouteLevel(l.bits, minRouteSlots)
+	if next.block = l.blockWith(more); next.block == nil {
+		next = newRouteLevel(l.bits, slots)
+	}
 	for k, r := range l.all {
 		next.put(k, r)
 	}
@@ -135,6 +164,10 @@ func (l *routeLevel) resized() *routeLevel {
 // all yields the routes in no order. Routes that are added or deleted meanwhile
 // may be yielded or not.
 func (l *routeLevel) all(yield func(routeKey, *Route) bool) {
+	if l.block != nil {
+		l.block.all(yield)
+		return
+	}
 	for i := range l.slots {
 		if r := l.slots[i].route.Load(); r != nil && r != &deletedRoute && !yield(l.key(i), r) {
 			return
