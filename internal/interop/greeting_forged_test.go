@@ -218,8 +218,8 @@ func TestGreetingFlood(t *testing.T) {
 			}
 			m := newMeter(t, a, b)
 			check(t, lab.Eventually(2*waitLimit, func() error {
-				transfer(t, a, b, nodesB[i], 2*mib+1)
-				transfer(t, b, a, nodesA[i], 2*mib+1)
+				transfer(t, a, b, nodesB[i], 16*mib+1)
+				transfer(t, b, a, nodesA[i], 16*mib+1)
 				return m.pastProcess(8)
 			}))
 			before.checkDrops(t)
