@@ -11,7 +11,9 @@ import (
 )
 
 // TestShortcutTCPOrder has messages end in segments that are so short that the
-// kernel does not join them with others: they stay behind those that it does.
+// kernel does not join them with others: they stay behind those that it does. Some
+// out of hundreds do not between two of the kernel's devices either, where a busy machine
+// has the sender on one core and what answers to it on another.
 func TestShortcutTCPOrder(t *testing.T) {
 	lab.NeedShortcuts(t)
 	for _, c := range []struct {
@@ -42,7 +44,8 @@ func TestShortcutTCPOrder(t *testing.T) {
 			check(t, lab.Eventually(2*waitLimit, func() error {
 				before := b.figures(t)
 				swapped := outOfOrder(t, b.Host)
-				for range 500 {
+				const messages = 500
+				for range messages {
 					if _, err := from.Write(message); err != nil {
 						return err
 					}
@@ -51,8 +54,8 @@ func TestShortcutTCPOrder(t *testing.T) {
 				if settled++; receivedShort(now) < now.rxPackets*9/10 {
 					settled = 0
 				}
-				if n := outOfOrder(t, b.Host) - swapped; n > 0 && settled > 1 {
-					t.Fatalf("%d segments arrived out of order", n)
+				if n := outOfOrder(t, b.Host) - swapped; n > messages/20 && settled > 1 {
+					t.Fatalf("%d segments of %d messages arrived out of order", n, messages)
 				}
 				if settled < 5 {
 					return fmt.Errorf("%d of %d packets by shortcuts, the %d. such round", receivedShort(now), now.rxPackets, settled)
