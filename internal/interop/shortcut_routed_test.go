@@ -45,8 +45,8 @@ func transferPast(t *testing.T, of string, a, b *vtep, u underlay, mode wireMode
 	check(t, lab.Eventually(2*waitLimit, func() error {
 		round := newMeter(t, a, b)
 		for i := range nodesB {
-			transfer(t, a, b, nodesB[i], 4*mib+1)
-			transfer(t, b, a, nodesA[i], 4*mib+1)
+			transfer(t, a, b, nodesB[i], 16*mib+1)
+			transfer(t, b, a, nodesA[i], 16*mib+1)
 		}
 		frames := wire.Frames()
 		for _, e := range routedDatagrams(of, frames[looked:]) {
