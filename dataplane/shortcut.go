@@ -274,16 +274,14 @@ func (l *Link) heardFrom(source routetable.MAC, r *underlay.Datagram, at *listen
 		return false
 	}
 	at.tap(r.Device, s.table, p)
-	if !s.table.Receives(r.Device) {
-		s.stations.again(hash)
-		return false
-	}
 	set := l.set.Load()
 	grant, ok := s.table.Receive(&shortcut.Receive{
 		Kind: set.cfg.carries(), From: r.From, To: r.To, Port: p.number, VNI: l.vni, Source: source, Under: r.Device,
 		Device: device, MAC: l.mac(), Link: s.slot, Version: s.version, Queue: at.queue,
 	})
-	if ok {
+	if !ok {
+		s.stations.again(hash)
+	} else {
 		learning := l.routed == nil && !set.cfg.NoLearning && l.attrs.Load().up
 		l.remember(told{grant: grant, hash: hash, station: station{source, r.From, r.IfIndex, learning}})
 	}

@@ -59,7 +59,10 @@ func (a *sender) flood() {
 	a.store(asm.RFP, sendRingAt, asm.R0, asm.DWord)
 
 	a.load64(asm.R1, rFlow, sendRing)
-	a.add(asm.JEq.Imm(asm.R1, 0, "dry"))
+	a.add(asm.JEq.Imm(asm.R1, 0, "dry"), asm.JNE.Imm(asm.R1, ringUnknown, "known"))
+	a.askRing(ringProduced) // nobody sends the flow by its former value any more
+	a.add(asm.Mov.Reg(asm.R2, asm.R0), asm.Mov.Imm(asm.R0, ringUnknown), exchange(rFlow, asm.R2, sendRing))
+	a.here("known")
 	a.askRing(ringConsumed)
 	a.load64(asm.R1, rFlow, sendRing)
 	a.add(asm.JGE.Reg(asm.R0, asm.R1, "drained"))

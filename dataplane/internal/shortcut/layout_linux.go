@@ -47,7 +47,7 @@ const (
 	sendIPCsum  = 44 // u32, the same of the outer IPv4 header
 	sendFlags   = 48 // u32
 	sendNextHop = 52 // struct bpf_redir_neigh: u32 family, 0 for none, and 16 bytes of address
-	sendRing    = 72 // u64, position in the ring behind what is there of the flow, or 0; written by the program
+	sendRing    = 72 // u64, position in the ring behind what is there of the flow, 0 or ringUnknown; written by the program
 	sendHeaders = 80 // outer headers and the inner Ethernet header, outerMax bytes
 
 	outerMax = 88 // encap.EtherHeaderLen + 40 + 30, in words
@@ -132,9 +132,8 @@ func innerWord(tos, ttl uint8, fragment uint16) uint32 {
 	return uint32(tos&0xfc) | uint32(ttl)<<8 | uint32(fragment)<<16
 }
 
-// value returns what is known of a flow to be sent, that has nothing behind a position in
-// its ring.
-func (s *Send) value(inner uint32, now, ring uint64, g Grant) (v [sendValueLen]byte) {
+// value returns what is known of a flow to be sent.
+func (s *Send) value(inner uint32, now uint64, g Grant) (v [sendValueLen]byte) {
 	putFlow(v[:], now, g, s.Version, s.Link, s.IfIndex)
 	put := binary.NativeEndian.PutUint32
 	put(v[sendInner:], inner)
@@ -157,13 +156,20 @@ func (s *Send) value(inner uint32, now, ring uint64, g Grant) (v [sendValueLen]b
 			flags |= flagUneven
 		}
 	}
-	binary.NativeEndian.PutUint64(v[sendRing:], ring)
+	if s.Ring != nil {
+		unknown := ringUnknown
+		binary.NativeEndian.PutUint64(v[sendRing:], uint64(unknown))
+	}
 	put(v[sendFlags:], flags)
 	s.putNextHop(v[sendNextHop:])
 	put(v[sendCsum:], s.sum(h[:n]))
 	put(v[sendIPCsum:], s.ipSum(h))
 	return v
 }
+
+// ringUnknown is the position of a flow that was just told of: its former value may have
+// been given another one while it was replaced. The program takes the end of the ring for it.
+const ringUnknown = -1
 
 // nextHopLen is the size of struct bpf_redir_neigh (linux/bpf.h).
 const nextHopLen = 20

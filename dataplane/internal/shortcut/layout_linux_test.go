@@ -5,10 +5,10 @@ package shortcut
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -105,10 +105,9 @@ func TestSendValue(t *testing.T) {
 			Kind: f.kind, Frame: f.given(f.frame(t, ecn, nil)), Link: &Slot{index: r.IntN(maxSlots)}, Version: r.Uint64(), Outer: f.outer(t, ecn),
 			NoCsum: f.noCsum, Csum: r.IntN(2) == 0, MTU: r.IntN(1 << 16), IfIndex: int(r.Uint32() >> 1),
 		}
-		var end atomic.Uint64
+		ring := uint64(0)
 		if r.IntN(2) == 0 {
-			end.Store(r.Uint64())
-			s.Ring = &Ring{produced: &end}
+			s.Ring, ring = &Ring{}, math.MaxUint64
 		}
 		nextHop, family := make([]byte, 20), uint32(10)
 		if r.IntN(2) == 0 {
@@ -118,7 +117,7 @@ func TestSendValue(t *testing.T) {
 			}
 			nextHop = slices.Concat(le32(family), padded(s.NextHop))
 		}
-		v := s.value(0x1234, 1e15, s.Ring.End(), Grant{tag: 1e10 + 7})
+		v := s.value(0x1234, 1e15, Grant{tag: 1e10 + 7})
 		flags := uint32(0)
 		for _, one := range []struct {
 			is   bool
@@ -133,7 +132,7 @@ func TestSendValue(t *testing.T) {
 		if got := v[:40]; string(got) != string(want) {
 			t.Fatalf("%x, want\n%x", got, want)
 		}
-		if got, want := v[48:80], slices.Concat(le32(flags), nextHop, le64(end.Load())); string(got) != string(want) {
+		if got, want := v[48:80], slices.Concat(le32(flags), nextHop, le64(ring)); string(got) != string(want) {
 			t.Fatalf("%s, want\n%s", hex.EncodeToString(got), hex.EncodeToString(want))
 		}
 		checkHeaders(t, f, v[80:])

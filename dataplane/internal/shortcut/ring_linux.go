@@ -106,12 +106,7 @@ func ringSpec() *ebpf.MapSpec {
 func (r *Ring) FD() int { return r.of.FD() }
 
 // End is the position behind what there is now.
-func (r *Ring) End() uint64 {
-	if r == nil {
-		return 0
-	}
-	return r.produced.Load()
-}
+func (r *Ring) End() uint64 { return r.produced.Load() }
 
 // At is the position behind what was read.
 func (r *Ring) At() uint64 { return r.at }

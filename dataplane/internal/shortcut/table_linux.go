@@ -270,13 +270,6 @@ func (t *Table) ReceiveBy(device int) error {
 	return nil
 }
 
-// Receives reports whether stations can be told of that are heard by a device.
-func (t *Table) Receives(device int) bool {
-	t.telling.RLock()
-	defer t.telling.RUnlock()
-	return t.receiving[device]
-}
-
 // notReceiving forgets all stations where those of a device may be among them.
 func (t *Table) notReceiving(device int) {
 	t.telling.Lock()
@@ -305,18 +298,24 @@ func (t *Table) isAttached(device int) bool {
 	return false
 }
 
-// What a program notes in the value of a flow that has one already is lost once that is
-// replaced, so the new value has to say it: that something waits, and lies in the ring up to
-// where that ended. Whoever replaces it may lose their core in between, and has it say
-// that anew then, tellTries times at most. It is the worker, which meanwhile does not
-// say that anything is drained.
-const (
-	tellTries = 8
-	// tellWithin leaves the other half of settle to frames that are under way.
-	tellWithin = settle / 2
-	// ringAhead is how much of the ring a flow has to wait for that is told of in a flood.
-	ringAhead = 64 << 10
-)
+// inTime has what is known of a flow be put where programs find it, and reports whether it
+// is there. What a program notes in a value until another one takes its place is lost, so
+// the new one says that something waits, up to settle after the time that it has. If that
+// is half over then, since whoever puts it lost their core, it is put again. It is the worker,
+// which meanwhile does not say that anything is drained.
+func inTime(put func(now uint64) error) bool {
+	const tries = 8
+	for range tries {
+		now := Now()
+		if put(now) != nil {
+			return false
+		}
+		if Now()-now < uint64(settle/2) {
+			return true
+		}
+	}
+	return false
+}
 
 // Send tells the program of a flow. It reports whether it is one for it.
 func (t *Table) Send(s *Send) (g Grant, ok bool) {
@@ -325,20 +324,14 @@ func (t *Table) Send(s *Send) (g Grant, ok bool) {
 		return g, false
 	}
 	g = grants.give()
-	ahead := uint64(0)
-	for range tellTries {
-		now, ring := Now(), s.Ring.End()+ahead
-		value := s.value(inner, now, ring, g)
-		if t.sends.Put(&key, &value) != nil {
-			return g, false
-		}
-		if Now()-now < uint64(tellWithin) && s.Ring.End() <= ring {
-			return g, true
-		}
-		ahead = ringAhead
+	ok = inTime(func(now uint64) error {
+		value := s.value(inner, now, g)
+		return t.sends.Put(&key, &value)
+	})
+	if !ok {
+		_ = t.sends.Delete(&key)
 	}
-	_ = t.sends.Delete(&key)
-	return g, false
+	return g, ok
 }
 
 // Receive tells the program of a station, if it is on the device by which that is heard.
@@ -352,17 +345,10 @@ func (t *Table) Receive(r *Receive) (g Grant, ok bool) {
 	r.Link.words[wordDevice].Store(uint64(r.Device))
 	r.Link.words[wordMAC].Store(macWord(r.MAC))
 	key := r.key()
-	for range tellTries {
-		now := Now()
-		if t.putStation(&key, r.value(now, g)) != nil {
-			return g, false
-		}
-		if Now()-now < uint64(tellWithin) {
-			return g, true
-		}
+	if ok = inTime(func(now uint64) error { return t.putStation(&key, r.value(now, g)) }); !ok {
+		_ = t.receives.Delete(&key)
 	}
-	_ = t.receives.Delete(&key)
-	return g, false
+	return g, ok
 }
 
 // putStation keeps what programs have noted of the station.

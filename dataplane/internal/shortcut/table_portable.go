@@ -32,9 +32,6 @@ func (*Table) Figures(*Slot) Figures { return Figures{} }
 // SendBy fails.
 func (*Table) SendBy(int, Kind) (io.Closer, error) { return nil, errors.ErrUnsupported }
 
-// Receives is never so.
-func (*Table) Receives(int) bool { return false }
-
 // ReceiveBy fails.
 func (*Table) ReceiveBy(int) error { return errors.ErrUnsupported }
 
