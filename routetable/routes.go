@@ -16,7 +16,7 @@ import (
 // Lookup takes no lock and allocates nothing. Those who change routes wait for
 // one another; a change is there for readers when its method returns, at a cost
 // that does not depend on how many routes there are, but for the one in many
-// that makes a table larger.
+// that has a table made anew.
 type Routes struct {
 	// Changes, if it is not nil, counts what changes where packets go, each after it
 	// is there for readers. It is set before the first use.

@@ -7,8 +7,8 @@ import (
 
 // routeBlock holds the routes of one prefix length whose prefixes stand close together, as
 // the subnets of a flannel network do: an array in which each has its place, by the number
-// that its bits are. It is a quarter of a hash table's memory, and nothing has to be
-// compared in it, so that with a million routes looking takes as long as with few.
+// that its bits are. It takes 8 to 32 bytes a route, a hash table 26 to 51, and nothing has to
+// be compared in it, so that with a million routes looking takes about as long as with few.
 //
 //	first       first+1     first+2
 //	+-----------+-----------+-----------+----
@@ -56,8 +56,8 @@ func (b *routeBlock) at(k routeKey) *atomic.Pointer[Route] {
 }
 
 func (b *routeBlock) find(k routeKey) *Route {
-	if i := k.hi>>b.shift - b.first; i < uint64(len(b.routes)) {
-		return b.routes[i].Load()
+	if at := b.at(k); at != nil {
+		return at.Load()
 	}
 	return nil
 }

@@ -147,12 +147,12 @@ func (l *routeLevel) sparse() bool {
 // resized returns a table with the same routes, and room for one more; a hash table for as
 // many again.
 func (l *routeLevel) resized(more routeKey) *routeLevel {
-	slots := minRouteSlots
-	for slots < 2*(l.live+1) {
-		slots *= 2
-	}
-	next := newRouteLevel(l.bits, minRouteSlots)
-	if next.block = l.blockWith(more); next.block == nil {
+	next := &routeLevel{bits: l.bits, block: l.blockWith(more)}
+	if next.block == nil {
+		slots := minRouteSlots
+		for slots < 2*(l.live+1) {
+			slots *= 2
+		}
 		next = newRouteLevel(l.bits, slots)
 	}
 	for k, r := range l.all {
