@@ -89,7 +89,7 @@ type floodOf struct {
 }
 
 const (
-	floodWindow = 200
+	floodWindow = 400
 	floodRound  = 20000
 )
 

@@ -13,6 +13,10 @@ import (
 // if each takes as long as the shortest time from one to the next. What comes at an even
 // pace looks like one too.
 //
+// One that is too large for a ring goes by the device while its flow has others in the
+// ring, and takes the flow there with it. So each takes back floodLarge of those that
+// count: where they are more than a few there is no flood.
+//
 // A core that is so busy with whole ways through the kernel, of which the
 // longest part is to wake the receiver for each datagram, gets more of them to where
 // they are going if it leaves the rest of the way to the process, which does many
@@ -20,7 +24,7 @@ import (
 type flooding struct {
 	Last  uint64 // when a datagram was sent, a time of Now
 	Began uint64 // when the present floodWindow did
-	Sent  uint64 // datagrams in it
+	Sent  uint64 // datagrams in it, less floodLarge for each that is too large
 	Least uint64 // the shortest time between two of them, in ns
 	Until uint64 // the flood lasts, a time of Now
 }
@@ -37,6 +41,7 @@ const (
 const (
 	floodWindow = time.Millisecond
 	floodMin    = 64
+	floodLarge  = 16
 	// floodFor is how long a flood lasts at least: longer than the scheduler takes
 	// from the sender when the process gets the core too.
 	floodFor = 10 * time.Millisecond
@@ -122,6 +127,10 @@ func (a *sender) isFlood() {
 	a.here("least")
 	a.load64(asm.R5, asm.R0, floodSent)
 	a.add(asm.Add.Imm(asm.R5, 1))
+	a.load32(asm.R2, rSkb, skbLen)
+	a.add(asm.JLE.Imm(asm.R2, ringFrameMax, "small"), asm.Sub.Imm(asm.R5, floodLarge+1),
+		asm.JSGE.Imm(asm.R5, 0, "small"), asm.Mov.Imm(asm.R5, 0))
+	a.here("small")
 	a.load64(asm.R2, asm.R0, floodBegan)
 	a.add(asm.Mov.Reg(asm.R3, asm.R1), asm.Sub.Reg(asm.R3, asm.R2), // the window so far
 		asm.JLT.Imm(asm.R3, int32(floodWindow), "window"))
