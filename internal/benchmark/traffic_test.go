@@ -3,6 +3,7 @@
 package benchmark_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -29,26 +30,32 @@ func TestEveryWorkOnEveryPath(t *testing.T) {
 			for _, p := range benchmark.Available() {
 				others = append(others, lay(t, bed, p))
 			}
-			cpu := 0.0
 			for _, w := range benchmark.Works() {
-				c := benchmark.Compare(w, briefly, references, others...)
-				check(t, c.Turn())
-				for i, way := range others {
-					f := c.Figures(len(references) + i)
-					checkFigures(t, w, way.Path, f)
-					cpu += f[cpuUnit]
+				for i, f := range turns(t, w, references, others) {
+					checkFigures(t, w, others[i].Path, f)
 				}
-			}
-			if cpu == 0 {
-				t.Errorf("nothing took any %s", cpuUnit)
 			}
 		})
 	}
 }
 
-// cpuUnit is of what the kernel counts in ticks of ten milliseconds, of which a round that is
-// brief may have none.
-const cpuUnit = "cpu-s/GB"
+// turns measures until all have taken processor time, which the kernel counts in ticks of
+// ten milliseconds: a round that is brief may have none.
+func turns(t *testing.T, w benchmark.Work, references, others []*benchmark.Way) (figures []benchmark.Figures) {
+	t.Helper()
+	c := benchmark.Compare(w, briefly, references, others...)
+	for range 9 {
+		check(t, c.Turn())
+		figures = nil
+		for i := range others {
+			figures = append(figures, c.Figures(len(references)+i))
+		}
+		if !slices.ContainsFunc(figures, func(f benchmark.Figures) bool { v, ok := f["cpu-s/GB"]; return ok && v == 0 }) {
+			break
+		}
+	}
+	return figures
+}
 
 // checkFigures wants the figures that tables show.
 func checkFigures(t *testing.T, w benchmark.Work, p benchmark.Path, f benchmark.Figures) {
@@ -61,7 +68,7 @@ func checkFigures(t *testing.T, w benchmark.Work, p benchmark.Path, f benchmark.
 		if row.Group == "UDPLossless" {
 			continue // briefly may be too short to find a rate
 		}
-		if !ok || v < 0 || v == 0 && row.Compared != "-" && row.Unit != cpuUnit {
+		if !ok || v < 0 || v == 0 && row.Compared != "-" {
 			t.Errorf("%s on %s: %v %s", w.Name(), p.Name, v, row.Unit)
 		}
 	}
