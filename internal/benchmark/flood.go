@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/internal/lab"
 )
 
 // flood is datagrams of one size on their way from one socket to another, a
@@ -73,11 +75,11 @@ func (f *flood) run(rate float64, d time.Duration) (flooded, error) {
 	total.Store(-1)
 	var out flooded
 	start := time.Now()
-	received := onCore(last, func() (err error) {
+	received := lab.OnCore(lab.LastCore, func() (err error) {
 		out.received, out.receiving, err = f.receive(start, &total)
 		return err
 	})
-	failed := <-onCore(first, func() (err error) {
+	failed := <-lab.OnCore(lab.FirstCore, func() (err error) {
 		// Of the 50 µs by which the kernel may prolong a nap; 1 ns is the least.
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 		out.sent, out.sending, err = f.send(start, rate, d)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weftnet/weft/internal/lab"
 )
 
 // roundTrips sends a datagram, waits for its answer, sends the next, and so on
@@ -28,9 +30,9 @@ func roundTrips(size int) func(*Way, time.Duration) (Figures, error) {
 			return nil, err
 		}
 		var stop atomic.Bool
-		served := onCore(last, func() error { return answer(sockets.to, size, &stop) })
+		served := lab.OnCore(lab.LastCore, func() error { return answer(sockets.to, size, &stop) })
 		asked := asking{fd: sockets.from, request: make([]byte, size), answer: make([]byte, size+1)}
-		err = <-onCore(first, func() error { return asked.run(round / 2) })
+		err = <-lab.OnCore(lab.FirstCore, func() error { return asked.run(round / 2) })
 		stop.Store(true)
 		if err := errors.Join(err, <-served); err != nil {
 			return nil, err

@@ -11,9 +11,9 @@ import (
 )
 
 // TestShortcutTCPOrder has messages end in segments that are so short that the
-// kernel does not join them with others: they stay behind those that it does. Some
-// out of hundreds do not between two of the kernel's devices either, where a busy machine
-// has the sender on one core and what answers to it on another.
+// kernel does not join them with others: they stay behind those that it does. Both ends
+// keep to one core: what two of them send at once comes out of order on a busy machine
+// between two of the kernel's devices, too.
 func TestShortcutTCPOrder(t *testing.T) {
 	lab.NeedShortcuts(t)
 	for _, c := range []struct {
@@ -34,28 +34,29 @@ func TestShortcutTCPOrder(t *testing.T) {
 			c.mode.apply(t, a, b)
 			check(t, a.Ping(c.to, lab.PingOptions{}).Lost())
 			from, to := a.tcp(t, b, c.to)
-			failed := make(chan error, 1)
-			go func() {
+			failed := lab.OnCore(lab.FirstCore, func() error {
 				_, err := io.Copy(io.Discard, to)
-				failed <- err
-			}()
+				return err
+			})
 			message := make([]byte, 4*1398+20)
 			settled := 0 // rounds in a row that were all the kernel's: nothing of the next one waits in the process
 			check(t, lab.Eventually(2*waitLimit, func() error {
 				before := b.figures(t)
 				swapped := outOfOrder(t, b.Host)
-				const messages = 500
-				for range messages {
-					if _, err := from.Write(message); err != nil {
-						return err
+				if err := <-lab.OnCore(lab.FirstCore, func() (err error) {
+					for n := 0; n < 500 && err == nil; n++ {
+						_, err = from.Write(message)
 					}
+					return err
+				}); err != nil {
+					return err
 				}
 				now := b.figures(t).since(before)
 				if settled++; receivedShort(now) < now.rxPackets*9/10 {
 					settled = 0
 				}
-				if n := outOfOrder(t, b.Host) - swapped; n > messages/20 && settled > 1 {
-					t.Fatalf("%d segments of %d messages arrived out of order", n, messages)
+				if n := outOfOrder(t, b.Host) - swapped; n > 0 && settled > 1 {
+					t.Fatalf("%d segments arrived out of order", n)
 				}
 				if settled < 5 {
 					return fmt.Errorf("%d of %d packets by shortcuts, the %d. such round", receivedShort(now), now.rxPackets, settled)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package benchmark
+package lab
 
 import (
 	"runtime"
@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// core chooses one of the processors that this process may run on.
-type core func(allowed *unix.CPUSet) int
+// Core chooses one of the processors that this process may run on.
+type Core func(allowed *unix.CPUSet) int
 
-func first(allowed *unix.CPUSet) int {
+// FirstCore is the one with the lowest number.
+func FirstCore(allowed *unix.CPUSet) int {
 	for cpu := range maxCores {
 		if allowed.IsSet(cpu) {
 			return cpu
@@ -20,7 +21,8 @@ func first(allowed *unix.CPUSet) int {
 	return 0
 }
 
-func last(allowed *unix.CPUSet) int {
+// LastCore is the one with the highest number.
+func LastCore(allowed *unix.CPUSet) int {
 	for cpu := maxCores - 1; cpu > 0; cpu-- {
 		if allowed.IsSet(cpu) {
 			return cpu
@@ -32,9 +34,9 @@ func last(allowed *unix.CPUSet) int {
 // maxCores is what a unix.CPUSet has room for.
 const maxCores = 1024
 
-// onCore runs f on a thread of its own that keeps to one core, as far as the
+// OnCore runs f on a thread of its own that keeps to one core, as far as the
 // machine lets it, and sends what f returns.
-func onCore(which core, f func() error) <-chan error {
+func OnCore(which Core, f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
