@@ -69,7 +69,7 @@ func (w *Way) tcp(transfer func() ([]lab.Rate, error)) (Figures, error) {
 	var shares []int64
 	for _, r := range rates {
 		f[gbps] += r.BitsPerSecond() / 1e9
-		bytes += r.Bytes()
+		bytes += r.Bytes() + r.Late
 		shares = append(shares, r.Streams...)
 	}
 	f[jain] = fairness(shares)

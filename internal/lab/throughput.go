@@ -15,13 +15,16 @@ import (
 // burst is the size of the buffers of an unchecked transfer.
 const burst = 1 << 20
 
-// Rate is what a throughput run carried, counted at the receiver.
+// Rate is what a throughput run carried, counted at the receiver while the senders sent.
+// What came later is none of it: where the last segment of a stream is lost its sender
+// waits for a fifth of a second, and nothing moves.
 type Rate struct {
 	Streams  []int64 // bytes of each stream
+	Late     int64   // bytes of all that came after Duration
 	Duration time.Duration
 }
 
-// Bytes is the sum of all streams.
+// Bytes is the sum of all streams, without what was late.
 func (r Rate) Bytes() int64 {
 	var sum int64
 	for _, n := range r.Streams {
@@ -42,16 +45,19 @@ func Throughput(from, to *Host, addr netip.AddrPort, d time.Duration, streams in
 		return Rate{}, fmt.Errorf("throughput from %s to %s: %w", from.Name, to.Name, err)
 	}
 	defer closeAll(all)
-	rate := Rate{Streams: make([]int64, streams)}
+	rate := Rate{Streams: make([]int64, streams), Duration: d}
+	late := make([]int64, streams)
 	errs := make([]error, 2*streams)
-	start := time.Now()
+	end := time.Now().Add(d)
 	var wg sync.WaitGroup
 	for i, s := range all {
-		wg.Go(func() { errs[2*i] = pour(s.client, start.Add(d)) })
-		wg.Go(func() { rate.Streams[i], errs[2*i+1] = drain(s.server, start.Add(d+stallLimit)) })
+		wg.Go(func() { errs[2*i] = pour(s.client, end) })
+		wg.Go(func() { rate.Streams[i], late[i], errs[2*i+1] = drain(s.server, end) })
 	}
 	wg.Wait()
-	rate.Duration = time.Since(start)
+	for _, n := range late {
+		rate.Late += n
+	}
 	if err := errors.Join(errs...); err != nil {
 		return rate, fmt.Errorf("throughput from %s to %s: %w", from.Name, to.Name, err)
 	}
@@ -74,21 +80,23 @@ func pour(conn *net.TCPConn, until time.Time) error {
 	}
 }
 
-// drain reads to the end and returns how much came.
-func drain(conn *net.TCPConn, deadline time.Time) (int64, error) {
-	if err := conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
+// drain reads to the end and returns how much came until a moment, and after it.
+func drain(conn *net.TCPConn, until time.Time) (early, late int64, err error) {
+	if err := conn.SetReadDeadline(until.Add(stallLimit)); err != nil {
+		return 0, 0, err
 	}
 	buf := make([]byte, burst)
-	var total int64
-	for {
-		n, err := conn.Read(buf)
-		total += int64(n)
-		if errors.Is(err, io.EOF) {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
+	for err == nil {
+		var n int
+		n, err = conn.Read(buf)
+		if time.Now().Before(until) {
+			early += int64(n)
+		} else {
+			late += int64(n)
 		}
 	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return early, late, err
 }

@@ -83,8 +83,13 @@ func TestThroughput(t *testing.T) {
 	a, b := lab.TestPair(t)
 	r, err := lab.Throughput(a, b, anyPort(lab.PairB4), 100*time.Millisecond, 3)
 	check(t, err)
-	if len(r.Streams) != 3 || r.Streams[2] == 0 || r.Duration < 100*time.Millisecond || r.BitsPerSecond() < 1e6 {
+	if len(r.Streams) != 3 || r.Streams[2] == 0 || r.Duration != 100*time.Millisecond || r.BitsPerSecond() < 1e6 {
 		t.Errorf("%+v: %.0f bit/s", r, r.BitsPerSecond())
+	}
+	// Of a burst that is sent in no time all is late.
+	r, err = lab.Throughput(a, b, anyPort(lab.PairB4), time.Nanosecond, 1)
+	if err != nil || r.Bytes() != 0 || r.Late == 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
