@@ -9,21 +9,22 @@ import (
 // Entry returns what the table holds for mac. The entry does not count as
 // used.
 func (t *FDB) Entry(mac MAC) (Entry, bool) {
-	key := keyOf(mac)
-	s, hash := t.shardOf(key)
+	s, rest := t.shardOf(keyOf(mac))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.entry(key, hash)
+	at := s.entry(rest)
 	if at == nil {
 		return Entry{}, false
 	}
+	b := s.table.Load()
+	i, _ := b.place(rest)
 	m := meta(at.meta.Load())
 	return Entry{
 		MAC:     mac,
 		Remotes: at.remotes.Load().list,
 		State:   m.state(),
 		Flags:   m.flags() & flagsGiven,
-		Used:    Tick(at.used.Load()),
+		Used:    t.used(b, i),
 		Updated: Tick(at.updated.Load()),
 	}, true
 }

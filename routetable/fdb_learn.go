@@ -22,9 +22,8 @@ func (t *FDB) Learn(src MAC, addr netip.Addr, ifIndex int, now Tick) Verdict {
 		return Invalid
 	}
 	key := keyOf(src)
-	hash := t.seed.hash(key)
-	s := &t.shards[hash>>shardShift]
-	if at := s.find(key, hash); at != nil {
+	s, rest := t.shardOf(key)
+	if at := s.find(rest); at != nil {
 		if set := at.remotes.Load(); set != nil {
 			at.markUpdated(now) // of a frame that is refused too
 			if set.at(addr, ifIndex) {
@@ -35,7 +34,7 @@ func (t *FDB) Learn(src MAC, addr netip.Addr, ifIndex int, now Tick) Verdict {
 			}
 		}
 	}
-	return t.learnSlow(s, key, hash, addr, ifIndex, now)
+	return t.learnSlow(s, key, rest, addr, ifIndex, now)
 }
 
 // at reports whether the first remote is at an address and device.
@@ -45,14 +44,14 @@ func (s *remoteSet) at(addr netip.Addr, ifIndex int) bool {
 }
 
 // learnSlow makes or moves an entry, unless that has happened meanwhile.
-func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int, now Tick) Verdict {
+func (t *FDB) learnSlow(s *shard, key, rest uint64, addr netip.Addr, ifIndex int, now Tick) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.entry(key, hash)
+	at := s.entry(rest)
 	if at == nil {
 		r := Remote{Addr: addr, Port: t.learned.Port, VNI: t.learned.VNI, IfIndex: ifIndex}
 		// A full table has nothing to do with the frame, which is delivered.
-		if t.create(s, key, hash, &change{mac: macOf(key), remote: r, now: now}) == nil && t.wentElsewhere(&r) {
+		if t.create(s, key, rest, &change{mac: macOf(key), remote: r, now: now}) == nil && t.wentElsewhere(&r) {
 			t.changes.Add(1)
 		}
 		return Learnt
@@ -67,7 +66,7 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 	// Port, VNI, device and flags stay what they were.
 	moved := set.list[0]
 	moved.Addr = addr
-	at.remotes.Store(t.sets.of(&t.seed, moved))
+	t.setRemotes(s, at, t.setOf(moved))
 	t.changes.Add(1)
 	t.tell(at, &moved)
 	return Learnt
@@ -77,7 +76,7 @@ func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int
 // one VTEP, and that is not r's. By which device they left is not looked at:
 // nothing that is learnt says one.
 func (t *FDB) wentElsewhere(r *Remote) bool {
-	at := t.shards[fallback].find(keyOf(MAC{}), 0)
+	at := t.shards[fallback].find(0)
 	if at == nil {
 		return false
 	}

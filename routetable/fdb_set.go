@@ -15,8 +15,9 @@ func (r *Remote) none() bool {
 // remoteSet is the remotes of an entry, or of several. It never changes:
 // readers keep it as long as they like.
 type remoteSet struct {
-	list []Remote
-	one  [1]Remote // what list is for the sake of, mostly
+	list   []Remote
+	one    [1]Remote     // what list is for the sake of, mostly
+	number atomic.Uint32 // see setNumbers; 0 = none
 }
 
 func newSet(r Remote) *remoteSet {
@@ -56,8 +57,15 @@ type setCache [1 << setRowBits][4]atomic.Pointer[remoteSet]
 
 const setRowBits = 10
 
-// of returns a set of r alone.
-func (c *setCache) of(seed *hashSeed, r Remote) *remoteSet {
+// setOf returns a set of r alone.
+func (t *FDB) setOf(r Remote) *remoteSet {
+	set, shared := t.sets.of(&t.seed, r)
+	t.numbers.give(set, shared)
+	return set
+}
+
+// of returns a set of r alone, and whether an entry had it before.
+func (c *setCache) of(seed *hashSeed, r Remote) (set *remoteSet, shared bool) {
 	hash := hashAddr(seed, r.Addr)
 	row := &c[hash>>(64-setRowBits)]
 	place := int(hash % 4) // to be given up if there is none free
@@ -68,12 +76,12 @@ func (c *setCache) of(seed *hashSeed, r Remote) *remoteSet {
 			break
 		}
 		if have.one[0] == r {
-			return have
+			return have, true
 		}
 	}
-	set := newSet(r)
+	set = newSet(r)
 	row[place].Store(set)
-	return set
+	return set, false
 }
 
 func hashAddr(seed *hashSeed, a netip.Addr) uint64 {
