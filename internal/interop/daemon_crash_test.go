@@ -75,6 +75,8 @@ func TestKilledDaemon(t *testing.T) {
 	w.must(addWords("one", 1)...)
 	pid := w.pid(t)
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
+	// For that its device has to go, and others may hold the kernel's lock for devices.
+	check(t, lab.Eventually(waitLimit, func() error { return stillRuns(pid) }))
 	checkFreed(t, w.host, 4789, false)
 	if len(w.sockets()) != 1 {
 		t.Fatalf("run directory %v: this is not what a killed daemon leaves", w.files())

@@ -69,14 +69,22 @@ func TestDaemonLife(t *testing.T) {
 	w.checkEnded(t, pid)
 }
 
+// stillRuns is an error as long as a process does.
+func stillRuns(pid int) error {
+	if isRunning(pid) {
+		return fmt.Errorf("process %d still runs", pid)
+	}
+	return nil
+}
+
 // checkEnded waits until the daemon is gone and has left nothing to stumble
 // over. Its log may stay: somebody should read it then.
 func (w *weft) checkEnded(t *testing.T, pid int) {
 	t.Helper()
 	check(t, w.ended())
 	check(t, lab.Eventually(waitLimit, func() error {
-		if isRunning(pid) {
-			return fmt.Errorf("process %d still runs", pid)
+		if err := stillRuns(pid); err != nil {
+			return err
 		}
 		for _, name := range w.files() {
 			if filepath.Ext(name) != ".log" {
