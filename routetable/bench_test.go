@@ -55,25 +55,6 @@ func BenchmarkFDBLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkFDBLookupFirst looks for addresses none of which was looked for in the same
-// eighth of a second.
-func BenchmarkFDBLookupFirst(b *testing.B) {
-	for _, n := range []int{1, 1000, 100_000, 1_000_000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			all := macs(n)
-			t := learnt(all)
-			b.ReportAllocs()
-			i, now := 0, Tick(1)
-			for b.Loop() {
-				t.Lookup(all[i], now)
-				if i++; i == n {
-					i, now = 0, now+1
-				}
-			}
-		})
-	}
-}
-
 // BenchmarkFDBLookupDefault looks for an address that is not there.
 func BenchmarkFDBLookupDefault(b *testing.B) {
 	t := learnt(macs(1000))

@@ -63,9 +63,7 @@ type FDB struct {
 	count    atomic.Int64  // MACs
 	sequence atomic.Uint64 // of the newest entry
 	watchers watchers
-	seen     atomic.Uint32 // Tick, of about the last use or Sweep
 	sets     setCache
-	numbers  setNumbers
 
 	// The last one holds the entry of the all-zero MAC alone, so that a frame
 	// for an unknown address need not be hashed once more.
@@ -92,52 +90,19 @@ func NewFDB(o Options) *FDB {
 // of the all-zero MAC; nil means nowhere. The result is shared and must not be
 // changed.
 func (t *FDB) Lookup(dst MAC, now Tick) []Remote {
-	hash := t.seed.permute(keyOf(dst))
-	b := t.shards[hash>>shardShift].table.Load()
-	if b == nil {
-		return t.lookupDefault(now)
-	}
-	rest := hash << restShift
-	want := rest | marker(now)
-	for i := b.home(rest); ; i = b.next(i) {
-		word := b.index[i].Load()
-		if word == 0 {
-			return t.lookupDefault(now)
-		}
-		if (word^want)&restMask != 0 {
-			continue
-		}
-		if (word^want)&markerMask != 0 {
-			t.markUsed(b, i, word, now)
-		}
-		if set := t.setAt(b, i, word); set != nil {
+	key := keyOf(dst)
+	hash := t.seed.hash(key)
+	if found := t.shards[hash>>shardShift].find(key, hash); found != nil {
+		if set := found.remotes.Load(); set != nil {
+			found.markUsed(now)
 			return set.list
 		}
-		return t.lookupDefault(now)
 	}
-}
-
-// setAt returns the set of an entry, nil if there is none any more.
-func (t *FDB) setAt(b *table, i int, word uint64) *remoteSet {
-	if set := t.numbers.of(word); set != nil {
-		return set
-	}
-	return b.slots[i].remotes.Load()
-}
-
-// lookupDefault returns the remotes of the all-zero MAC.
-func (t *FDB) lookupDefault(now Tick) []Remote {
-	b := t.shards[fallback].table.Load()
-	if b == nil {
-		return nil
-	}
-	i, _ := b.place(0)
-	word := b.index[i].Load()
-	if word&markerMask != marker(now) {
-		t.markUsed(b, i, word, now)
-	}
-	if set := t.setAt(b, i, word); set != nil {
-		return set.list
+	if found := t.shards[fallback].find(keyOf(MAC{}), 0); found != nil {
+		if set := found.remotes.Load(); set != nil {
+			found.markUsed(now)
+			return set.list
+		}
 	}
 	return nil
 }
@@ -151,28 +116,30 @@ func (t *FDB) Memory() int {
 	bytes := int(unsafe.Sizeof(*t))
 	for i := range t.shards {
 		if now := t.shards[i].table.Load(); now != nil {
-			bytes += len(now.slots) * int(unsafe.Sizeof(slot{})+unsafe.Sizeof(now.index[0]))
+			bytes += len(now.slots) * int(unsafe.Sizeof(slot{}))
 		}
 	}
 	return bytes
 }
 
-// shardOf returns where the entry of key is, if there is one, and the rest of its hash.
-func (t *FDB) shardOf(key uint64) (s *shard, rest uint64) {
+// shardOf returns where the entry of key is, if there is one, and its hash.
+func (t *FDB) shardOf(key uint64) (*shard, uint64) {
 	if key == keyOf(MAC{}) {
 		return &t.shards[fallback], 0
 	}
-	hash := t.seed.permute(key)
-	return &t.shards[hash>>shardShift], hash << restShift
+	hash := t.seed.hash(key)
+	return &t.shards[hash>>shardShift], hash
 }
 
-// keyOf is a MAC as a number, in the upper 48 bits.
+// present is set in the key of every MAC, so that no key is 0.
+const present = 1 << 48
+
 func keyOf(m MAC) uint64 {
-	return uint64(binary.LittleEndian.Uint32(m[:4]))<<16 | uint64(binary.LittleEndian.Uint16(m[4:]))<<48
+	return uint64(binary.LittleEndian.Uint32(m[:4])) | uint64(binary.LittleEndian.Uint16(m[4:]))<<32 | present
 }
 
 func macOf(key uint64) (m MAC) {
-	binary.LittleEndian.PutUint32(m[:4], uint32(key>>16))
-	binary.LittleEndian.PutUint16(m[4:], uint16(key>>48))
+	binary.LittleEndian.PutUint32(m[:4], uint32(key))
+	binary.LittleEndian.PutUint16(m[4:], uint16(key>>32))
 	return m
 }

@@ -16,10 +16,8 @@ func (t *FDB) SetAgeing(d time.Duration) {
 // Sweep removes the dynamic entries from which nothing was received for more
 // than the ageing time, whatever was sent to them (as Linux does since 6.15),
 // but not those of a controller. It returns when the next entry could be due:
-// after now, and after the ageing time from now at the latest. It has to be called
-// once a minute all the same, or times of use that are long past may be shown as later.
+// after now, and after the ageing time from now at the latest.
 func (t *FDB) Sweep(now Tick) (next Tick) {
-	t.seen.Store(uint32(now))
 	limit := t.ageing.Load()
 	next = now + Tick(limit) + 1
 	for i := range t.shards {
@@ -49,8 +47,5 @@ func (t *FDB) sweepShard(s *shard, now Tick, limit uint32, next *Tick) {
 			*next = due
 		}
 	}
-	s.shrink()
-	if b := s.table.Load(); b != nil {
-		t.unmark(b, now)
-	}
+	s.shrink(&t.seed)
 }

@@ -52,33 +52,33 @@ func (t *FDB) Replace(mac MAC, r Remote, s State, f Flags, now Tick) error {
 
 func (t *FDB) apply(c *change) error {
 	key := keyOf(c.mac)
-	s, rest := t.shardOf(key)
+	s, hash := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.applyLocked(s, key, rest, c)
+	return t.applyLocked(s, key, hash, c)
 }
 
-func (t *FDB) applyLocked(s *shard, key, rest uint64, c *change) error {
-	at := s.entry(rest)
+func (t *FDB) applyLocked(s *shard, key, hash uint64, c *change) error {
+	at := s.entry(key, hash)
 	switch {
 	case at == nil && c.op == opReplace && !c.mac.unicast():
 		return ErrReplaceUnsupported
 	case at == nil:
 		defer t.changes.Add(1)
-		return t.create(s, key, rest, c)
+		return t.create(s, key, hash, c)
 	case c.op == opAdd:
 		return ErrExists
 	}
-	return t.update(s, at, c)
+	return t.update(at, c)
 }
 
 // create makes the entry of a MAC that has none.
-func (t *FDB) create(s *shard, key, rest uint64, c *change) error {
+func (t *FDB) create(s *shard, key, hash uint64, c *change) error {
 	if !t.takePlace() {
 		return ErrFull
 	}
 	m := metaOf(c.state, c.flags, t.sequence.Add(1))
-	at := s.insert(key, rest, m, t.setOf(c.remote), c.now)
+	at := s.insert(&t.seed, key, hash, m, t.sets.of(&t.seed, c.remote), c.now)
 	t.tell(at, &c.remote)
 	return nil
 }
@@ -99,7 +99,7 @@ func (t *FDB) takePlace() bool {
 // update changes an entry as the kernel does, which tells of it once at most.
 // In the same order too: a Replace that is refused has set state and flags by
 // then, and tells nobody (6.18).
-func (t *FDB) update(s *shard, at *slot, c *change) error {
+func (t *FDB) update(at *slot, c *change) error {
 	changed := setStateAndFlags(at, c)
 	set := at.remotes.Load()
 	told := &set.list[0]
@@ -108,10 +108,10 @@ func (t *FDB) update(s *shard, at *slot, c *change) error {
 	case c.op == opReplace && !unicast:
 		return ErrReplaceNotUnicast
 	case missing && c.op == opReplace:
-		t.setRemotes(s, at, t.setOf(c.remote))
+		at.remotes.Store(t.sets.of(&t.seed, c.remote))
 		changed, told = true, &c.remote
 	case missing && c.op == opAppend && !unicast:
-		t.setRemotes(s, at, set.with(c.remote))
+		at.remotes.Store(set.with(c.remote))
 		changed, told = true, &c.remote
 	}
 	if changed {
@@ -139,16 +139,16 @@ func setStateAndFlags(at *slot, c *change) (changed bool) {
 // goes. A remote that the entry does not have is no error.
 func (t *FDB) Delete(mac MAC, r *Remote) error {
 	key := keyOf(mac)
-	s, rest := t.shardOf(key)
+	s, hash := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.entry(rest)
+	at := s.entry(key, hash)
 	if at == nil {
 		return ErrNotFound
 	}
 	every := r.none()
 	t.drop(s, at, false, func(have *Remote) bool { return every || *have == *r })
-	s.shrink()
+	s.shrink(&t.seed)
 	return nil
 }
 
@@ -163,19 +163,12 @@ func (t *FDB) drop(s *shard, at *slot, stale bool, match func(*Remote) bool) int
 	}
 	t.tellDropped(at, stale, match)
 	if kept != nil {
-		t.setRemotes(s, at, kept)
+		at.remotes.Store(kept)
 		t.changes.Add(1)
 		return len(set.list) - len(kept.list)
 	}
-	t.setRemotes(s, at, nil)
+	s.remove(at)
 	t.changes.Add(1)
 	t.count.Add(-1)
 	return len(set.list)
-}
-
-// setRemotes gives an entry other remotes; none make it a tombstone. The caller holds the
-// shard's lock.
-func (t *FDB) setRemotes(s *shard, at *slot, set *remoteSet) {
-	_, rest := t.shardOf(at.key.Load())
-	s.change(at, rest, set)
 }

@@ -1,7 +1,6 @@
 package routetable
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -27,10 +26,10 @@ func checkWhole(t *testing.T, r Remote) {
 // managers, added and deleted; and those that are learnt, aged and flushed.
 type crowd struct {
 	*testing.T
-	fdb                      *FDB
-	pinned, managed, roaming []MAC
-	clock                    atomic.Uint32
-	wait                     sync.WaitGroup
+	fdb    *FDB
+	pinned []MAC
+	clock  atomic.Uint32
+	wait   sync.WaitGroup
 }
 
 func (c *crowd) now() Tick { return Tick(c.clock.Load()) }
@@ -57,8 +56,10 @@ func TestFDBCrowd(t *testing.T) {
 		rounds = 10_000
 	}
 	c := &crowd{T: t, fdb: newFDB()}
-	c.pinned, c.managed, c.roaming = crowded(c.fdb, 2, 100), crowded(c.fdb, 1, 20), crowded(c.fdb, 2, 512)
-	for i, mac := range c.pinned {
+	c.fdb.seed = hashSeed{0, 1 << 47} // what is hashed of a MAC comes out in few shards
+	for i := range 100 {
+		mac := MAC{2, 1, byte(i)}
+		c.pinned = append(c.pinned, mac)
 		wantError(t, c.fdb.Add(mac, whole(i), Static, 0, 0), nil)
 	}
 	watch := c.fdb.Watch(64)
@@ -83,32 +84,21 @@ func (c *crowd) lookup(r *rand.Rand) {
 		return
 	}
 	checkWhole(c.T, list[0])
-	for _, remote := range c.fdb.Lookup(one(r, c.managed), c.now()) {
+	for _, remote := range c.fdb.Lookup(managed(r), c.now()) {
 		checkWhole(c.T, remote)
 	}
-	for _, remote := range c.fdb.Lookup(one(r, c.roaming), c.now()) {
+	for _, remote := range c.fdb.Lookup(roaming(r), c.now()) {
 		if want := (Remote{Addr: remote.Addr, Port: 4789, VNI: 5}); remote != want {
 			c.Errorf("learnt as %v", remote)
 		}
 	}
 }
 
-// crowded returns some addresses that begin so, all in the first few shards.
-func crowded(fdb *FDB, first byte, n int) (all []MAC) {
-	for len(all) < n {
-		mac := MAC{first}
-		binary.NativeEndian.PutUint32(mac[2:], rand.Uint32())
-		if s, _ := fdb.shardOf(keyOf(mac)); s == &fdb.shards[0] || s == &fdb.shards[1] {
-			all = append(all, mac)
-		}
-	}
-	return all
-}
-
-func one(r *rand.Rand, all []MAC) MAC { return all[r.IntN(len(all))] }
+func managed(r *rand.Rand) MAC { return MAC{1, 2, byte(r.IntN(20))} }
+func roaming(r *rand.Rand) MAC { return MAC{2, 3, byte(r.IntN(2)), byte(r.Uint32())} }
 
 func (c *crowd) learn(r *rand.Rand) {
-	src := one(r, c.roaming)
+	src := roaming(r)
 	for range 3 {
 		c.fdb.Learn(src, vtep(r.IntN(3)), 0, c.now())
 	}
@@ -125,7 +115,7 @@ func (c *crowd) replacePinned(r *rand.Rand) {
 }
 
 func (c *crowd) manage(r *rand.Rand) {
-	mac := one(r, c.managed)
+	mac := managed(r)
 	if r.IntN(3) > 0 {
 		if err := c.fdb.Append(mac, whole(r.IntN(4)), Permanent, 0, c.now()); err != nil {
 			c.Error(err)
@@ -183,7 +173,7 @@ func checkShards(t *testing.T, fdb *FDB) (all int) {
 		if table := s.table.Load(); table != nil {
 			size = len(table.slots)
 			for j := range table.slots {
-				if table.index[j].Load() != 0 {
+				if table.slots[j].key.Load() != 0 {
 					filled++
 				}
 				if table.slots[j].remotes.Load() != nil {
@@ -191,7 +181,7 @@ func checkShards(t *testing.T, fdb *FDB) (all int) {
 				}
 			}
 		}
-		if live != s.live || filled != s.filled || 5*filled > 4*size {
+		if live != s.live || filled != s.filled || 4*filled > 3*size {
 			t.Errorf("shard %d counts %d entries in %d slots, and has %d in %d of %d", i, s.live, s.filled, live, filled, size)
 		}
 		all += live

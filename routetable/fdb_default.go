@@ -11,17 +11,17 @@ func (t *FDB) ChangeDefault(from, to *Remote, now Tick) error {
 		return nil
 	}
 	key := keyOf(MAC{})
-	s, rest := t.shardOf(key)
+	s, hash := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !to.none() {
-		if err := t.applyLocked(s, key, rest, &change{opAppend, MAC{}, *to, Permanent, 0, now}); err != nil {
+		if err := t.applyLocked(s, key, hash, &change{opAppend, MAC{}, *to, Permanent, 0, now}); err != nil {
 			return err
 		}
 	}
-	if at := s.entry(rest); at != nil && !from.none() {
+	if at := s.entry(key, hash); at != nil && !from.none() {
 		t.drop(s, at, false, func(have *Remote) bool { return *have == *from })
-		s.shrink()
+		s.shrink(&t.seed)
 	}
 	return nil
 }

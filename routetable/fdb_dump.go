@@ -9,22 +9,21 @@ import (
 // Entry returns what the table holds for mac. The entry does not count as
 // used.
 func (t *FDB) Entry(mac MAC) (Entry, bool) {
-	s, rest := t.shardOf(keyOf(mac))
+	key := keyOf(mac)
+	s, hash := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.entry(rest)
+	at := s.entry(key, hash)
 	if at == nil {
 		return Entry{}, false
 	}
-	b := s.table.Load()
-	i, _ := b.place(rest)
 	m := meta(at.meta.Load())
 	return Entry{
 		MAC:     mac,
 		Remotes: at.remotes.Load().list,
 		State:   m.state(),
 		Flags:   m.flags() & flagsGiven,
-		Used:    t.used(b, i),
+		Used:    Tick(at.used.Load()),
 		Updated: Tick(at.updated.Load()),
 	}, true
 }

@@ -120,7 +120,7 @@ func (t *FDB) flush(entry func(key uint64, m meta) bool, remote func(*Remote) bo
 				removed += t.drop(s, at, false, remote)
 			}
 		}
-		s.shrink()
+		s.shrink(&t.seed)
 		s.mu.Unlock()
 	}
 	return removed

@@ -22,8 +22,9 @@ func (t *FDB) Learn(src MAC, addr netip.Addr, ifIndex int, now Tick) Verdict {
 		return Invalid
 	}
 	key := keyOf(src)
-	s, rest := t.shardOf(key)
-	if at := s.find(rest); at != nil {
+	hash := t.seed.hash(key)
+	s := &t.shards[hash>>shardShift]
+	if at := s.find(key, hash); at != nil {
 		if set := at.remotes.Load(); set != nil {
 			at.markUpdated(now) // of a frame that is refused too
 			if set.at(addr, ifIndex) {
@@ -34,7 +35,7 @@ func (t *FDB) Learn(src MAC, addr netip.Addr, ifIndex int, now Tick) Verdict {
 			}
 		}
 	}
-	return t.learnSlow(s, key, rest, addr, ifIndex, now)
+	return t.learnSlow(s, key, hash, addr, ifIndex, now)
 }
 
 // at reports whether the first remote is at an address and device.
@@ -44,14 +45,14 @@ func (s *remoteSet) at(addr netip.Addr, ifIndex int) bool {
 }
 
 // learnSlow makes or moves an entry, unless that has happened meanwhile.
-func (t *FDB) learnSlow(s *shard, key, rest uint64, addr netip.Addr, ifIndex int, now Tick) Verdict {
+func (t *FDB) learnSlow(s *shard, key, hash uint64, addr netip.Addr, ifIndex int, now Tick) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.entry(rest)
+	at := s.entry(key, hash)
 	if at == nil {
 		r := Remote{Addr: addr, Port: t.learned.Port, VNI: t.learned.VNI, IfIndex: ifIndex}
 		// A full table has nothing to do with the frame, which is delivered.
-		if t.create(s, key, rest, &change{mac: macOf(key), remote: r, now: now}) == nil && t.wentElsewhere(&r) {
+		if t.create(s, key, hash, &change{mac: macOf(key), remote: r, now: now}) == nil && t.wentElsewhere(&r) {
 			t.changes.Add(1)
 		}
 		return Learnt
@@ -66,7 +67,7 @@ func (t *FDB) learnSlow(s *shard, key, rest uint64, addr netip.Addr, ifIndex int
 	// Port, VNI, device and flags stay what they were.
 	moved := set.list[0]
 	moved.Addr = addr
-	t.setRemotes(s, at, t.setOf(moved))
+	at.remotes.Store(t.sets.of(&t.seed, moved))
 	t.changes.Add(1)
 	t.tell(at, &moved)
 	return Learnt
@@ -76,7 +77,7 @@ func (t *FDB) learnSlow(s *shard, key, rest uint64, addr netip.Addr, ifIndex int
 // one VTEP, and that is not r's. By which device they left is not looked at:
 // nothing that is learnt says one.
 func (t *FDB) wentElsewhere(r *Remote) bool {
-	at := t.shards[fallback].find(0)
+	at := t.shards[fallback].find(keyOf(MAC{}), 0)
 	if at == nil {
 		return false
 	}

@@ -15,9 +15,8 @@ func (r *Remote) none() bool {
 // remoteSet is the remotes of an entry, or of several. It never changes:
 // readers keep it as long as they like.
 type remoteSet struct {
-	list   []Remote
-	one    [1]Remote     // what list is for the sake of, mostly
-	number atomic.Uint32 // see setNumbers; 0 = none
+	list []Remote
+	one  [1]Remote // what list is for the sake of, mostly
 }
 
 func newSet(r Remote) *remoteSet {
@@ -57,15 +56,8 @@ type setCache [1 << setRowBits][4]atomic.Pointer[remoteSet]
 
 const setRowBits = 10
 
-// setOf returns a set of r alone.
-func (t *FDB) setOf(r Remote) *remoteSet {
-	set, shared := t.sets.of(&t.seed, r)
-	t.numbers.give(set, shared)
-	return set
-}
-
-// of returns a set of r alone, and whether an entry had it before.
-func (c *setCache) of(seed *hashSeed, r Remote) (set *remoteSet, shared bool) {
+// of returns a set of r alone.
+func (c *setCache) of(seed *hashSeed, r Remote) *remoteSet {
 	hash := hashAddr(seed, r.Addr)
 	row := &c[hash>>(64-setRowBits)]
 	place := int(hash % 4) // to be given up if there is none free
@@ -76,12 +68,12 @@ func (c *setCache) of(seed *hashSeed, r Remote) (set *remoteSet, shared bool) {
 			break
 		}
 		if have.one[0] == r {
-			return have, true
+			return have
 		}
 	}
-	set = newSet(r)
+	set := newSet(r)
 	row[place].Store(set)
-	return set, false
+	return set
 }
 
 func hashAddr(seed *hashSeed, a netip.Addr) uint64 {
