@@ -13,11 +13,6 @@ import (
 // In a flood a queue is never empty, so no flow would leave it (see shortcut). When
 // it overflows, programs drop what would only wait in it, until all that is there
 // has been read; then the flows leave, and it does not overflow any more.
-//
-// TCP keeps a queue from being empty without a flood, and without that it overflows:
-// its senders are as fast as the worker then, and have all that their windows allow wait
-// here, which may be megabytes and as many milliseconds. So of a socket's queue that
-// stands, segments that would only wait are shed, in the same way.
 type backlog struct {
 	begun uint64 // when the batch was begun to be read, a time of shortcut.Now
 	stood bool   // the worker stood still before that, or had nothing to do
@@ -26,42 +21,14 @@ type backlog struct {
 	mark uint64 // a time; what came before is gone once read is past; 0 if there is none
 	past uint64
 
-	emptying episode // of dropping datagrams
-	shedding episode // of dropping TCP segments
-
-	standing uint64 // packets read since the queue was last empty
-	left     uint64 // by programs, until then
+	emptying uint64 // since when the queue is emptied, or 0
+	rest     uint64 // when that may begin again
 }
-
-// episode is a time in which programs drop what would only wait in a queue, and the rest
-// from that: packets that programs cannot carry may fill it again, and are not to keep
-// the others out.
-type episode struct {
-	since uint64 // or 0
-	rest  uint64 // when the next may begin
-}
-
-// due reports whether one may begin.
-func (e *episode) due(at uint64) bool { return e.since == 0 && at >= e.rest }
-
-// end ends it, and reports whether there was one.
-func (e *episode) end(at uint64) bool {
-	since := e.since
-	if e.since = 0; at > since && since > 0 {
-		e.rest = at + restFor*(at-since)
-	}
-	return since > 0
-}
-
-// over reports whether what waited when it began has come before mark.
-func (e *episode) over(mark uint64) bool { return mark > e.since+uint64(shortcut.Enqueue) }
 
 // slot is the part of shortcut.Slot by which programs are told.
 type slot interface {
 	Drained(at uint64)
 	Empty(until uint64)
-	Shed(until uint64)
-	Left() uint64
 }
 
 // queue is what is in front of a worker. Packets leave it in the order in which
@@ -75,21 +42,15 @@ type queue interface {
 	// stood still does not count.
 	overflowed(n int, stood bool) bool
 	emptied()
-	// sheds reports whether TCP may be kept from it.
-	sheds() bool
 }
 
 const (
-	// emptyFor ends an episode if the worker stands still, and shedFor one of TCP, whose
-	// senders wait for a fifth of a second when all is lost of a round trip.
+	// emptyFor ends it if the worker stands still.
 	emptyFor = 100 * time.Millisecond
-	shedFor  = 10 * time.Millisecond
-	// restFor is how many times as long as an episode took is the rest from it.
+	// restFor is how many times as long as it was emptied a queue rests from that:
+	// packets that programs cannot carry may fill it again, and are not to keep
+	// the others out.
 	restFor = 4
-	// standsFrom is how many packets a worker reads in a row from a queue that stands,
-	// sixteen batches: some milliseconds of its time, more than piles up while other
-	// threads have its core for as long, unless it has that much to do.
-	standsFrom = 1024
 	// standStill is longer than other threads keep a worker from its core, unless
 	// there are many. Any queue overflows meanwhile, and has no need to be emptied:
 	// the worker may be fast enough.
@@ -106,13 +67,11 @@ func (b *backlog) begin() {
 // whether it was all that there was.
 func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
 	b.read += uint64(n)
-	b.standing += uint64(n)
 	if emptied {
 		q.emptied()
 		s.Drained(b.begun)
-		b.endEmptying(s)
-		b.endShedding(s)
-		b.mark, b.standing, b.left = 0, 0, s.Left()
+		b.end(s)
+		b.mark = 0
 		return
 	}
 	over := q.overflowed(n, b.stood)
@@ -120,20 +79,10 @@ func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
 	if b.mark == 0 {
 		b.mark, b.past = b.begun, b.read+q.holds()
 	}
-	if over && b.emptying.due(b.begun) {
-		b.emptying.since = shortcut.Now()
-		s.Empty(b.emptying.since + uint64(emptyFor))
+	if over && b.emptying == 0 && b.begun >= b.rest {
+		b.emptying = shortcut.Now()
+		s.Empty(b.emptying + uint64(emptyFor))
 	}
-	if b.stands(s, q) && b.shedding.due(b.begun) {
-		b.shedding.since = shortcut.Now()
-		s.Shed(b.shedding.since + uint64(shedFor))
-	}
-}
-
-// stands reports whether the worker does not get to the queue's end, and flows wait for
-// that.
-func (b *backlog) stands(s slot, q queue) bool {
-	return b.standing >= standsFrom && q.sheds() && s.Left() != b.left
 }
 
 // passMark finds that all has been read that was there at the mark.
@@ -142,27 +91,22 @@ func (b *backlog) passMark(s slot) {
 		return
 	}
 	s.Drained(b.mark)
-	if b.emptying.over(b.mark) {
-		b.endEmptying(s)
-	}
-	if b.shedding.over(b.mark) {
-		b.endShedding(s)
+	if b.mark > b.emptying+uint64(shortcut.Enqueue) { // those that wait have done so since before
+		b.end(s)
 	}
 	b.mark = 0
 }
 
-// endEmptying has datagrams come into the queue again.
-func (b *backlog) endEmptying(s slot) {
-	if b.emptying.end(b.begun) {
-		s.Empty(0)
+// end has packets come into the queue again.
+func (b *backlog) end(s slot) {
+	if b.emptying == 0 {
+		return
 	}
-}
-
-// endShedding has TCP segments come into it again.
-func (b *backlog) endShedding(s slot) {
-	if b.shedding.end(b.begun) {
-		s.Shed(0)
+	s.Empty(0)
+	if b.begun > b.emptying {
+		b.rest = b.begun + restFor*(b.begun-b.emptying)
 	}
+	b.emptying = 0
 }
 
 // deviceQueue is in front of a link's device: the ring of a TUN device, which holds
@@ -180,9 +124,6 @@ func (q *deviceQueue) holds() uint64 { return uint64(q.link.attrs.Load().queueLe
 func (q *deviceQueue) overflowed(n int, stood bool) bool {
 	return q.surplus.exceeds(q.holds(), q.link.short.slot.Left(), n, stood)
 }
-
-// sheds is false: what a host sends by TCP comes in super-frames, of which a few fill it.
-func (q *deviceQueue) sheds() bool { return false }
 
 func (q *deviceQueue) emptied() { q.surplus = surplus{left: q.link.short.slot.Left()} }
 
@@ -233,5 +174,3 @@ func (q *socketQueue) overflowed(_ int, stood bool) bool {
 }
 
 func (q *socketQueue) emptied() { q.known = false }
-
-func (q *socketQueue) sheds() bool { return true }

@@ -22,10 +22,8 @@ type flooded struct {
 	lost     int      // for want of room, since that was asked
 	slack    uint64   // by which holds is more than there is
 
-	drained, empty, shed uint64
-	emptyings, sheddings int
-	left                 uint64 // by programs
-	never                bool   // nothing is shed
+	drained, empty uint64
+	emptyings      int
 }
 
 func (q *flooded) push(now uint64) {
@@ -36,9 +34,8 @@ func (q *flooded) push(now uint64) {
 	q.waiting = append(q.waiting, now)
 }
 
-// take reads a batch, up to 64 packets.
-func (q *flooded) take() int {
-	n := min(64, len(q.waiting))
+func (q *flooded) take(n int) int {
+	n = min(n, len(q.waiting))
 	q.waiting = q.waiting[n:]
 	return n
 }
@@ -52,10 +49,6 @@ func (q *flooded) overflowed(_ int, stood bool) bool {
 }
 
 func (q *flooded) emptied() { q.lost = 0 }
-
-func (q *flooded) sheds() bool { return !q.never }
-
-func (q *flooded) Left() uint64 { return q.left }
 
 // Drained checks that nothing waits that came before.
 func (q *flooded) Drained(at uint64) {
@@ -71,12 +64,6 @@ func (q *flooded) Empty(until uint64) {
 	}
 }
 
-func (q *flooded) Shed(until uint64) {
-	if q.shed = until; until != 0 {
-		q.sheddings++
-	}
-}
-
 // TestBacklog has a worker read a queue in batches, more or less slowly than packets
 // come: what it tells is true, whatever comes when.
 func TestBacklog(t *testing.T) {
@@ -86,13 +73,12 @@ func TestBacklog(t *testing.T) {
 		b, most, overflow := backlog{}, 1+r.IntN(200), false
 		for range 1000 {
 			b.begin()
-			n := q.take()
+			n := q.take(64)
 			if n < 64 && r.IntN(3) == 0 {
 				most = 1 + r.IntN(200)
 			}
 			for range r.IntN(most) {
 				q.push(shortcut.Now())
-				q.left++
 			}
 			overflow = overflow || q.lost > 0
 			b.handled(q, n, n < 64, q)
@@ -110,7 +96,7 @@ func TestBacklogEmpties(t *testing.T) {
 	var b backlog
 	turn := func(come int) {
 		b.begin()
-		n := q.take()
+		n := q.take(64)
 		for range come {
 			q.push(shortcut.Now())
 		}
@@ -129,7 +115,7 @@ func TestBacklogEmpties(t *testing.T) {
 		t.Errorf("emptied until %d, from %d", q.empty, b.begun)
 	}
 	// What programs cannot carry comes all the same.
-	began, reads := b.emptying.since, 0
+	began, reads := b.emptying, 0
 	for q.empty != 0 {
 		if turn(64); b.begun > began+uint64(shortcut.Enqueue) {
 			reads += 64
@@ -145,8 +131,8 @@ func TestBacklogEmpties(t *testing.T) {
 	if err := untilEmptied(q, turn); err != nil {
 		t.Error(err)
 	}
-	if b.emptying.since < ended+restFor*(ended-began) {
-		t.Errorf("emptied from %d to %d, and again at %d", began, ended, b.emptying.since)
+	if b.emptying < ended+restFor*(ended-began) {
+		t.Errorf("emptied from %d to %d, and again at %d", began, ended, b.emptying)
 	}
 	if turn(0); q.empty == 0 {
 		t.Error("it is not emptied any more, and not empty")
@@ -168,7 +154,7 @@ func TestBacklogStandsStill(t *testing.T) {
 	var s surplus
 	turn := func(come int) (exceeds bool) {
 		b.begin()
-		n := q.take()
+		n := q.take(64)
 		for range come {
 			q.push(shortcut.Now())
 		}
@@ -198,68 +184,6 @@ func TestBacklogStandsStill(t *testing.T) {
 		}
 	}
 	t.Error("a flood does not count")
-}
-
-// TestBacklogSheds has a queue stand, as senders keep it that are as fast as the worker:
-// TCP is shed until all has been read that was there, and it is not emptied. Where nobody
-// waits, or it is the device's, it stays as it is.
-func TestBacklogSheds(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		known uint64 // packets of each batch that programs left
-		never bool
-		sheds bool
-	}{
-		{"known", 1, false, true},
-		{"unknown", 0, false, false},
-		{"of a device", 1, true, false},
-	} {
-		q := &flooded{t: t, capacity: 1 << 20, never: c.never}
-		var b backlog
-		turn := func(come int) {
-			b.begun = shortcut.Now() // the worker never stands still
-			b.begin()
-			n := q.take()
-			for range come {
-				q.push(shortcut.Now())
-			}
-			q.left += c.known
-			b.handled(q, n, n < 64, q)
-		}
-		for turn(0); len(q.waiting) < 640; {
-			turn(128)
-		}
-		read := b.read
-		for range standsFrom / 64 {
-			if q.sheddings > 0 && b.read < standsFrom {
-				t.Fatalf("%s: it is shed after %d packets", c.name, b.read)
-			}
-			turn(64)
-		}
-		if got := q.sheddings == 1; got != c.sheds || q.emptyings > 0 {
-			t.Errorf("%s: %d packets in a row, shed %d times, emptied %d times", c.name, b.read-read, q.sheddings, q.emptyings)
-		}
-		for reads := 0; q.shed != 0; {
-			if turn(64); b.begun > b.shedding.since+uint64(shortcut.Enqueue) {
-				reads += 64
-			}
-			if reads > 2*(len(q.waiting)+128) {
-				t.Fatalf("%s: %d packets were read, and it is still shed", c.name, reads)
-			}
-		}
-		rest := b.shedding.rest
-		for range 100 {
-			if turn(64); q.sheddings > 1 && b.begun < rest {
-				t.Fatalf("%s: it is shed again at %d, and rests until %d", c.name, b.begun, rest)
-			}
-		}
-		for len(q.waiting) > 0 {
-			turn(0)
-		}
-		if turn(0); q.shed != 0 || b.standing != 0 {
-			t.Errorf("%s: it is empty, and shed until %d", c.name, q.shed)
-		}
-	}
 }
 
 func untilEmptied(q *flooded, turn func(int)) error {

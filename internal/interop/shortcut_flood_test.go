@@ -140,24 +140,13 @@ type unqueued struct{ socket, wire uint64 }
 
 func (f *flood) neverQueued(t *testing.T) (n unqueued) {
 	t.Helper()
-	n.socket = socketDrops(t, f.Host)
-	wire, err := f.Stats("eth0")
-	check(t, err)
-	n.wire = wire.RxDropped
-	return n
-}
-
-// socketDrops is how many datagrams all UDP sockets of a host had no room for, or a wrong
-// checksum.
-func socketDrops(t *testing.T, h *lab.Host) (n uint64) {
-	t.Helper()
-	check(t, h.Do(func() error {
+	check(t, f.Do(func() error {
 		for _, family := range []string{"udp", "udp6"} {
 			text, err := os.ReadFile("/proc/thread-self/net/" + family)
 			for line := range strings.Lines(string(text)) {
 				fields := strings.Fields(line)
 				drops, _ := strconv.ParseUint(fields[len(fields)-1], 10, 64) // the first line has none
-				n += drops
+				n.socket += drops
 			}
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
@@ -165,5 +154,8 @@ func socketDrops(t *testing.T, h *lab.Host) (n uint64) {
 		}
 		return nil
 	}))
+	wire, err := f.Stats("eth0")
+	check(t, err)
+	n.wire = wire.RxDropped
 	return n
 }

@@ -256,7 +256,6 @@ type leaving struct {
 	proto          int16 // u32, of the inner packet
 	key            int16 // for the figures
 	dropped        int16 // of the figures
-	shed           int16 // word of the queue's slot until when it sheds TCP; 0 if it never does
 }
 
 // leave is where a program goes with a packet that is left to the process, by three
@@ -274,22 +273,14 @@ func (a *assembler) leave(at *leaving) {
 	a.here(toUnknown)
 }
 
-// dropWaiting drops a single datagram while its queue is being emptied, and a single TCP
-// segment while its queue sheds those.
+// dropWaiting drops a single datagram while its queue is being emptied.
 func (a *assembler) dropWaiting(at *leaving) {
 	a.slot(at.slots, at.queue)
-	a.load32(asm.R2, asm.RFP, at.proto)
-	a.load64(asm.R3, asm.R1, wordEmpty*8)
-	a.add(asm.JEq.Imm(asm.R2, 17, "waits"))
-	if at.shed == 0 {
-		a.add(asm.Ja.Label(toWait))
-	} else {
-		a.unless(asm.R2, 6, toWait)
-		a.load64(asm.R3, asm.R1, at.shed*8)
-	}
-	a.here("waits")
+	a.load64(asm.R1, asm.R1, wordEmpty*8)
 	a.load64(asm.R2, asm.RFP, at.time)
-	a.add(asm.JLE.Reg(asm.R3, asm.R2, toWait))
+	a.add(asm.JLE.Reg(asm.R1, asm.R2, toWait))
+	a.load32(asm.R1, asm.RFP, at.proto)
+	a.unless(asm.R1, 17, toWait)
 	a.load32(asm.R1, rSkb, skbGSOSize)
 	a.unless(asm.R1, 0, toWait)
 	a.countOne(at.figures, at.dropped, at.key, "waiting")

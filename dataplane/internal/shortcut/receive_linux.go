@@ -35,7 +35,7 @@ func (t *Table) receiveProgram() asm.Instructions {
 
 // leaveReceived leaves a packet to the socket.
 func (t *Table) leaveReceived(a *assembler) {
-	a.leave(&leaving{t.slots, t.figures, receiveQueue, receiveTimeAt, receiveProto, receiveFigure, figureRxDropped, wordShed})
+	a.leave(&leaving{t.slots, t.figures, receiveQueue, receiveTimeAt, receiveProto, receiveFigure, figureRxDropped})
 }
 
 // receiveBy takes a packet in, or goes to where it is left to the process. A run

@@ -15,9 +15,8 @@ import (
 )
 
 // TestReceiveDropped has packets come from a known station while its socket's queue has
-// earlier ones: datagrams are dropped and counted while that is being emptied, and TCP
-// segments while it sheds those; otherwise they are left, or received once there is
-// nothing to wait for.
+// earlier ones: datagrams are dropped and counted while that is being emptied; otherwise
+// they are left, as TCP segments are, or received once there is nothing to wait for.
 func TestReceiveDropped(t *testing.T) {
 	in(t, func(h *lab.Host) error {
 		check(t, addDummy(h, underIndex))
@@ -33,17 +32,16 @@ func TestReceiveDropped(t *testing.T) {
 		defer tab.Free(link)
 		defer tab.Free(queue)
 		r, now := rand.New(rand.NewPCG(17, 18)), func(d time.Duration) uint64 { return Now() + uint64(d) }
+		left, dropped, received := Figures{}, Figures{RxDropped: 1}, Figures{RxPackets: 1}
 		for _, c := range []struct {
 			name              string
 			drained, until    uint64
-			tell              func(until uint64)
 			datagram, segment Figures
 		}{
-			{"before", 0, 0, queue.Empty, Figures{}, Figures{}},
-			{"emptied", 0, now(time.Hour), queue.Empty, Figures{RxDropped: 1}, Figures{}},
-			{"shed", 0, now(time.Hour), queue.Shed, Figures{}, Figures{RxDropped: 1}},
-			{"shed until just now", 0, now(0), queue.Shed, Figures{}, Figures{}},
-			{"shed, and drained", now(2 * time.Hour), now(time.Hour), queue.Shed, Figures{RxPackets: 1}, Figures{RxPackets: 1}},
+			{"before", 0, 0, left, left},
+			{"emptied", 0, now(time.Hour), dropped, left},
+			{"emptied until just now", 0, now(0), left, left},
+			{"emptied, and drained", now(2 * time.Hour), now(time.Hour), received, received},
 		} {
 			for tcp, want := range map[bool]Figures{false: c.datagram, true: c.segment} {
 				f := randomFlow(r)
@@ -54,19 +52,18 @@ func TestReceiveDropped(t *testing.T) {
 				}
 				outlast(g)
 				queue.Drained(c.drained)
-				c.tell(c.until)
-				before, left := tab.Figures(link), queue.Left()
+				queue.Empty(c.until)
+				before, queued := tab.Figures(link), queue.Left()
 				check(t, h.SendFrame("under1", f.datagram(t, under.MAC)))
 				check(t, lab.Eventually(waitLimit, func() error {
 					got := tab.Figures(link)
 					got = Figures{RxPackets: got.RxPackets - before.RxPackets, RxDropped: got.RxDropped - before.RxDropped}
-					if n := queue.Left() - left; got != want || n+got.RxPackets+got.RxDropped != 1 {
+					if n := queue.Left() - queued; got != want || n+got.RxPackets+got.RxDropped != 1 {
 						return fmt.Errorf("%s, TCP %v: %+v, and %d left; want %+v", c.name, tcp, got, n, want)
 					}
 					return nil
 				}))
 				queue.Empty(0)
-				queue.Shed(0)
 			}
 		}
 		return nil

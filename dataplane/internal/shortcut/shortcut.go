@@ -21,8 +21,7 @@
 //
 // In a flood it never is: each datagram is queued behind the one before. Where a
 // queue overflows, and loses packets anyway, the process has programs drop the
-// datagrams that would only wait in it, until it has been emptied (Slot.Empty). Many TCP
-// streams do the same without a flood (Slot.Shed).
+// datagrams that would only wait in it, until it has been emptied (Slot.Empty).
 //
 // Datagrams one by one are what a kernel is slow with. Where a core has nothing else to
 // do any more, the program leaves them to the process again, which takes many at once,
@@ -71,9 +70,6 @@ const (
 	wordLeft    = 6 // packets of known flows that were left to the queue
 	wordRing    = 7 // offset of the slot of the link's ring
 
-	// Of a socket's slot.
-	wordShed = 4 // until when TCP segments that would wait in the queue are dropped, a time of Now
-
 	// Of a ring's slot.
 	wordWake = 3 // position behind which something in the ring is to wake its reader; 0 while it is awake
 	wordCalm = 4 // until when nothing is taken for a flood, a time of Now
@@ -106,11 +102,6 @@ func (s *Slot) Left() uint64 { return s.words[wordLeft].Load() }
 // only wait in the queue, until a time of Now; 0 ends it. TCP is left as it is: it
 // slows down by itself.
 func (s *Slot) Empty(until uint64) { s.words[wordEmpty].Store(until) }
-
-// Shed has the program that receives drop the TCP segments, of stations that it could
-// take them from, that would only wait in a socket's queue, until a time of Now; 0 ends
-// it. Super-frames are left as they are.
-func (s *Slot) Shed(until uint64) { s.words[wordShed].Store(until) }
 
 // Figures are what programs have carried of a link, and how many datagrams they
 // dropped while its device's queue, or the socket's, was being emptied.

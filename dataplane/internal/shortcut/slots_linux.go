@@ -42,7 +42,6 @@ func (a *slotArray) free(s *Slot) {
 	s.Changes().Add(1)
 	s.Drained(0)
 	s.Empty(0)
-	s.Shed(0)
 	s.words[wordDevice].Store(0)
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -77,7 +77,7 @@ func (t *Table) sendProgram(kind Kind) asm.Instructions {
 	a.flood()
 	a.header()
 	a.out()
-	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped, 0})
+	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped})
 	a.passes()
 	return a.list
 }
