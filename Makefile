@@ -18,7 +18,7 @@ SIDE_BY_SIDE := -parallel 4
 
 # These hold the order of a hundred thousand packets a second, which both programs and sockets carry. Where a core stands still for longer than
 # dataplane/internal/shortcut allows for (enqueue), two packets of a million change places: they run by themselves.
-ALONE     := ^Test(Flood|Shortcut((Send|Receive|Routed)Order|SocketFlood))$$
+ALONE     := ^Test(Flood|Shortcut((Send|Receive|Routed)Order|SocketFlood|Stall))$$
 ALONE_PKG := ./internal/interop
 
 # The library is tested with and without the race detector, the daemon and the command line with it only: without it they are in all tests that

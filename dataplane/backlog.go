@@ -15,6 +15,7 @@ import (
 // has been read; then the flows leave, and it does not overflow any more.
 type backlog struct {
 	begun uint64 // when the batch was begun to be read, a time of shortcut.Now
+	left  uint64 // what had been left to the queue then
 	stood bool   // the worker stood still before that, or had nothing to do
 	read  uint64 // packets so far
 
@@ -23,12 +24,16 @@ type backlog struct {
 
 	emptying uint64 // since when the queue is emptied, or 0
 	rest     uint64 // when that may begin again
+
+	underway underway
+	lossy    bool // it may have overflowed while the worker stood still
 }
 
 // slot is the part of shortcut.Slot by which programs are told.
 type slot interface {
 	Drained(at uint64)
 	Empty(until uint64)
+	Left() uint64
 }
 
 // queue is what is in front of a worker. Packets leave it in the order in which
@@ -58,22 +63,30 @@ const (
 )
 
 // begin notes that a batch is begun to be read.
-func (b *backlog) begin() {
+func (b *backlog) begin(s slot) {
 	now := shortcut.Now()
 	b.begun, b.stood = now, now-b.begun > uint64(standStill)
+	b.left = s.Left() // not sooner: what is noted with an earlier time is counted by now
+	if b.read == 0 {
+		b.underway.forget(b.left) // the slot may have been another link's
+	}
+}
+
+// took is told how many packets the batch has, once it is read.
+func (b *backlog) took(s slot, n int) {
+	b.read += uint64(n)
+	b.underway.took(n, s.Left())
 }
 
 // handled is told of each batch of n packets once they have been sent on, and
 // whether it was all that there was.
 func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
-	b.read += uint64(n)
 	if emptied {
 		q.emptied()
-		s.Drained(b.begun)
-		b.end(s)
-		b.mark = 0
+		b.emptied(s)
 		return
 	}
+	b.lossy = b.lossy || b.stood && b.left-b.underway.read+uint64(n) >= q.holds()
 	over := q.overflowed(n, b.stood)
 	b.passMark(s)
 	if b.mark == 0 {
@@ -83,6 +96,18 @@ func (b *backlog) handled(s slot, n int, emptied bool, q queue) {
 		b.emptying = shortcut.Now()
 		s.Empty(b.emptying + uint64(emptyFor))
 	}
+}
+
+// emptied is told that the batch was all that there was.
+func (b *backlog) emptied(s slot) {
+	if b.emptying != 0 || b.lossy {
+		b.underway.forget(b.left)
+	}
+	if b.underway.nothing(b.left, b.begun) {
+		s.Drained(b.begun)
+	}
+	b.end(s)
+	b.mark, b.lossy = 0, false
 }
 
 // passMark finds that all has been read that was there at the mark.

@@ -22,11 +22,12 @@ type flooded struct {
 	lost     int      // for want of room, since that was asked
 	slack    uint64   // by which holds is more than there is
 
-	drained, empty uint64
-	emptyings      int
+	left, drained, empty uint64
+	emptyings            int
 }
 
 func (q *flooded) push(now uint64) {
+	q.left++
 	if len(q.waiting) == q.capacity {
 		q.lost++
 		return
@@ -50,6 +51,9 @@ func (q *flooded) overflowed(_ int, stood bool) bool {
 
 func (q *flooded) emptied() { q.lost = 0 }
 
+// Left counts all: none is unknown here.
+func (q *flooded) Left() uint64 { return q.left }
+
 // Drained checks that nothing waits that came before.
 func (q *flooded) Drained(at uint64) {
 	if len(q.waiting) > 0 && q.waiting[0] < at {
@@ -72,8 +76,9 @@ func TestBacklog(t *testing.T) {
 		q := &flooded{t: t, capacity: 100 + r.IntN(2000), slack: r.Uint64N(500)}
 		b, most, overflow := backlog{}, 1+r.IntN(200), false
 		for range 1000 {
-			b.begin()
+			b.begin(q)
 			n := q.take(64)
+			b.took(q, n)
 			if n < 64 && r.IntN(3) == 0 {
 				most = 1 + r.IntN(200)
 			}
@@ -95,8 +100,9 @@ func TestBacklogEmpties(t *testing.T) {
 	q := &flooded{t: t, capacity: 640}
 	var b backlog
 	turn := func(come int) {
-		b.begin()
+		b.begin(q)
 		n := q.take(64)
+		b.took(q, n)
 		for range come {
 			q.push(shortcut.Now())
 		}
@@ -153,8 +159,9 @@ func TestBacklogStandsStill(t *testing.T) {
 	var left, read int
 	var s surplus
 	turn := func(come int) (exceeds bool) {
-		b.begin()
+		b.begin(q)
 		n := q.take(64)
+		b.took(q, n)
 		for range come {
 			q.push(shortcut.Now())
 		}
@@ -214,8 +221,9 @@ func TestSocketQueue(t *testing.T) {
 		var b backlog
 		turn := func() {
 			b.begun = shortcut.Now() // the worker never stands still
-			b.begin()
+			b.begin(slot)
 			batch, _ := r.Receive()
+			b.took(slot, len(batch))
 			b.handled(slot, len(batch), r.Emptied(), q)
 		}
 		send(64, lab.DatagramOptions{})

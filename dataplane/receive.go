@@ -23,10 +23,13 @@ type socketSource struct {
 // read takes a batch of datagrams from the socket. Errors of a socket that is
 // not connected are about datagrams sent before, and never last.
 func (s *socketSource) read() (busy bool, err error) {
-	if s.from.queue != nil {
-		s.backlog.begin()
+	if s.from.queue == nil {
+		s.datagrams, _ = s.from.Receive()
+		return len(s.datagrams) > 0, nil
 	}
+	s.backlog.begin(s.from.queue)
 	s.datagrams, _ = s.from.Receive()
+	s.backlog.took(s.from.queue, len(s.datagrams))
 	busy = len(s.datagrams) > 0
 	if !busy {
 		s.handled()

@@ -18,10 +18,13 @@ type deviceSource struct {
 // read takes a batch of frames from the device. It fails when the device is
 // gone.
 func (s *deviceSource) read() (busy bool, err error) {
-	if s.link.short != nil {
-		s.backlog.begin()
+	if s.link.short == nil {
+		err = s.link.device.Read(s.batch)
+		return len(s.batch.Packets) > 0, err
 	}
+	s.backlog.begin(s.link.short.slot)
 	err = s.link.device.Read(s.batch)
+	s.backlog.took(s.link.short.slot, len(s.batch.Packets))
 	busy = len(s.batch.Packets) > 0
 	if !busy {
 		s.handled()

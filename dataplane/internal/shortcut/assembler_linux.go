@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 )
 
 // Offsets in struct __sk_buff (linux/bpf.h).
@@ -102,6 +103,14 @@ func (a *assembler) store(dst asm.Register, at int16, src asm.Register, size asm
 func exchange(dst, src asm.Register, at int16) asm.Instruction {
 	i := asm.CmpXchg.Mem(dst, src, asm.DWord, at)
 	i.Constant = int64(asm.CmpXchg >> 8)
+	return i
+}
+
+// fetchAdd adds src to memory, which is a barrier as AddAtomic is not everywhere, and has
+// what was there in src.
+func fetchAdd(dst, src asm.Register, at int16) asm.Instruction {
+	i := asm.AddAtomic.Mem(dst, src, asm.DWord, at)
+	i.Constant = unix.BPF_FETCH
 	return i
 }
 
@@ -256,20 +265,26 @@ type leaving struct {
 	proto          int16 // u32, of the inner packet
 	key            int16 // for the figures
 	dropped        int16 // of the figures
+	again          bool  // the packet comes to a program again, which counts it
 }
 
 // leave is where a program goes with a packet that is left to the process, by three
-// labels, and notes that in its flow and its queue. What follows ends the program.
+// labels, and notes that in its queue and its flow. What follows ends the program.
+//
+// The time is that from behind the count: who has seen it, or a later one, sees that too
+// (underway, in package dataplane).
 func (a *assembler) leave(at *leaving) {
 	a.here(toQueue)
 	a.dropWaiting(at)
 	a.here(toWait)
-	a.slot(at.slots, at.queue)
-	a.add(asm.Mov.Imm(asm.R2, 1), asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, wordLeft*8))
-	a.load64(asm.R1, asm.RFP, at.time)
+	if !at.again {
+		a.slot(at.slots, at.queue)
+		a.add(asm.Mov.Imm(asm.R2, 1), fetchAdd(asm.R1, asm.R2, wordLeft*8))
+	}
+	a.add(asm.FnKtimeGetNs.Call())
 	a.load64(asm.R2, rFlow, flowWaited)
-	a.add(asm.JGE.Reg(asm.R2, asm.R1, toUnknown)) // it has to wait for longer as it is
-	a.store(rFlow, flowWaited, asm.R1, asm.DWord)
+	a.add(asm.JGE.Reg(asm.R2, asm.R0, toUnknown)) // it has to wait for longer as it is
+	a.store(rFlow, flowWaited, asm.R0, asm.DWord)
 	a.here(toUnknown)
 }
 

@@ -254,7 +254,7 @@ func (t *Table) runProgram() asm.Instructions {
 	a.load32(asm.R2, rSkb, skbGSOSize)
 	a.unless(asm.R2, 0, "stray") // somebody has changed the device, and it would be cut for ever
 	t.receiveBy(a, func(a *assembler) { a.add(asm.Ja.Label("stray")) })
-	t.leaveReceived(a)
+	t.leaveReceived(a, true)
 	a.load32(asm.R1, rSkb, skbIngress)
 	a.add(asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
 	a.drops("stray") // a neighbour's question, say

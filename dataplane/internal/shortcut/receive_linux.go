@@ -28,14 +28,14 @@ func (t *Table) receiveProgram() asm.Instructions {
 	a := &assembler{}
 	a.add(asm.Mov.Reg(rSkb, asm.R1))
 	t.receiveBy(a, t.cutRun)
-	t.leaveReceived(a)
+	t.leaveReceived(a, false)
 	a.passes()
 	return a.list
 }
 
-// leaveReceived leaves a packet to the socket.
-func (t *Table) leaveReceived(a *assembler) {
-	a.leave(&leaving{t.slots, t.figures, receiveQueue, receiveTimeAt, receiveProto, receiveFigure, figureRxDropped})
+// leaveReceived leaves a packet to the socket, or to be received again.
+func (t *Table) leaveReceived(a *assembler, again bool) {
+	a.leave(&leaving{t.slots, t.figures, receiveQueue, receiveTimeAt, receiveProto, receiveFigure, figureRxDropped, again})
 }
 
 // receiveBy takes a packet in, or goes to where it is left to the process. A run

@@ -77,7 +77,7 @@ func (t *Table) sendProgram(kind Kind) asm.Instructions {
 	a.flood()
 	a.header()
 	a.out()
-	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped})
+	a.leave(&leaving{a.slots, a.figures, flowLink, sendTimeAt, sendKeyAt + sendKeyProto, sendFigure, figureTxDropped, false})
 	a.passes()
 	return a.list
 }
