@@ -107,12 +107,12 @@ func (d *Dataplane) portFor(number uint16) (*port, error) {
 	if p := d.ports[number]; p != nil {
 		return p, nil
 	}
+	makeRoomFor(len(d.ports) + 1) // before its thread is there: see longestSleep
 	p, err := newPort(d, number)
 	if err != nil {
 		return nil, err
 	}
 	d.ports[number] = p
-	makeRoomFor(len(d.ports))
 	return p, nil
 }
 

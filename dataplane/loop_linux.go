@@ -61,6 +61,12 @@ const (
 	roundsBetweenPolls = 16
 	// patience is how many idle turns a descriptor is asked in every round for.
 	patience = 64
+	// longestSleep is how long the thread waits in the kernel at most. A thread that begins
+	// to wait while Go's scheduler begins to stop the others, as for the garbage
+	// collector, may be overlooked (Go 1.26: reentersyscall looks for that before it
+	// says that it is in a system call, and stopTheWorldWithSema looks there once). Then
+	// nothing else runs until it returns.
+	longestSleep = time.Second
 )
 
 func startLoop() (*loop, error) {
@@ -270,11 +276,14 @@ func (l *loop) poll(timeout time.Duration) {
 	}
 }
 
-// wait has some of the events that there are. Only a dozer has it wait for less than
-// any time, and needs a newer Linux than 5.11 anyway.
+// wait has some of the events that there are, or none after a limit, negative for
+// longestSleep. Only a dozer has it wait for less, and needs a newer Linux than 5.11 anyway.
 func (l *loop) wait(limit time.Duration) (n int, err error) {
-	if limit <= 0 {
-		return unix.EpollWait(l.epoll, l.events[:], int(max(limit, -1)))
+	if limit < 0 {
+		limit = longestSleep
+	}
+	if limit%time.Millisecond == 0 {
+		return unix.EpollWait(l.epoll, l.events[:], int(limit/time.Millisecond))
 	}
 	ts := unix.NsecToTimespec(int64(limit))
 	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
