@@ -115,6 +115,7 @@ func endWeft(t *testing.T, w *vtep.Weft, dir string) {
 	})
 	if err != nil {
 		t.Error(err)
+		vtep.Quit(dir)
 	}
 	if t.Failed() {
 		for _, f := range filesIn(dir, "*.log") {

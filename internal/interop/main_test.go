@@ -104,6 +104,7 @@ func (w *weft) end() {
 	}
 	if err := w.ended(); err != nil {
 		w.t.Errorf("%s: %v", w.host.Name, err)
+		vteps.Quit(w.dir)
 	}
 	if w.t.Failed() {
 		w.t.Logf("%s: daemon's log:\n%s", w.host.Name, w.log())
