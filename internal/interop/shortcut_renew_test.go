@@ -139,7 +139,8 @@ func (p *passing) look(t *testing.T, now figures) error {
 	return nil
 }
 
-// steadilyCarried waits until all of a tenth of a second goes past the process.
+// steadilyCarried waits until some frames in a row have gone past the process: no more
+// than a sender gets out, on a busy machine, of the second that a bare flow's lease is.
 func (a *alone) steadilyCarried(t *testing.T) {
 	t.Helper()
 	before := a.figures(t)
@@ -150,7 +151,7 @@ func (a *alone) steadilyCarried(t *testing.T) {
 		case shortBothWays(sum) < sum.txPackets+sum.rxPackets:
 			before = now
 			return fmt.Errorf("%d of %d frames went past the process", shortBothWays(sum), sum.txPackets+sum.rxPackets)
-		case shortBothWays(sum) < 50:
+		case shortBothWays(sum) < 20:
 			return fmt.Errorf("only %d frames went past the process", shortBothWays(sum))
 		}
 		return nil
