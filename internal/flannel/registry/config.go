@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weftnet/weft/internal/flannel/netconf"
 	"github.com/weftnet/weft/internal/flannel/store"
@@ -81,7 +82,7 @@ func (w *configFollowing) step(ctx context.Context) error {
 	within, stop := ctx, func() {}
 	if len(read.Pairs) == 0 {
 		if w.missing(ctx); r.other != nil && w.said == nowhere {
-			within, stop = context.WithTimeout(ctx, r.other.again)
+			within, stop = cancelAfter(ctx, r.other.again)
 		}
 	} else {
 		w.found(read.Pairs[0].Value)
@@ -101,6 +102,14 @@ func (w *configFollowing) step(ctx context.Context) error {
 		return errLookAgain
 	}
 	return err
+}
+
+// cancelAfter is a timeout of which etcd is not told: it may find sooner that the time is
+// over, and say that it did not carry out the request.
+func cancelAfter(ctx context.Context, limit time.Duration) (within context.Context, stop func()) {
+	within, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(limit, cancel)
+	return within, func() { timer.Stop(); cancel() }
 }
 
 // errLookAgain says that a config may have been written where changes are not heard
