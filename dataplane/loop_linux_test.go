@@ -14,7 +14,6 @@ func TestLoopSleepEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
 	back := make(chan error)
 	go l.do(func() {
 		n, err := l.wait(-1)
@@ -26,10 +25,11 @@ func TestLoopSleepEnds(t *testing.T) {
 	})
 	select {
 	case err := <-back:
+		l.close()
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(30 * longestSleep):
+	case <-time.After(20 * longestSleep):
 		t.Error("it waits for ever")
 	}
 }
