@@ -16,8 +16,8 @@ LONGEST := ./internal/interop ./internal/conformance
 # Within a package four tests run at once, if they may at all, for the same reason.
 SIDE_BY_SIDE := -parallel 4
 
-# These hold the order of a hundred thousand packets a second, which both programs and sockets carry. Where a core stands still for longer than
-# dataplane/internal/shortcut allows for (enqueue), two packets of a million change places: they run by themselves.
+# These hold the order of a hundred thousand packets a second, which both programs and sockets carry. Where the scheduler takes a thread to another
+# core, what it has sent may wait in the backlog of the former one, and two packets of a million change places: they run by themselves.
 ALONE     := ^Test(Flood|Shortcut((Send|Receive|Routed)Order|SocketFlood|Stall))$$
 ALONE_PKG := ./internal/interop
 

@@ -112,9 +112,12 @@ func (f *floodOf) run(enough func() error) error {
 }
 
 // round sends some and wants all of them.
-func (f *floodOf) round() error {
+func (f *floodOf) round() error { return f.roundTo(f.receive) }
+
+// roundTo sends some while receive takes as many.
+func (f *floodOf) roundTo(receive func(window <-chan struct{}) error) error {
 	window, failed := make(chan struct{}, floodWindow), make(chan error, 1)
-	go func() { failed <- f.receive(window) }()
+	go func() { failed <- receive(window) }()
 	buf := make([]byte, 2000)
 	for range floodRound {
 		select {
@@ -136,22 +139,31 @@ func (f *floodOf) receive(window <-chan struct{}) error {
 		return err
 	}
 	for range floodRound {
-		n, from, err := f.to.ReadFromUDPAddrPort(buf)
+		n, err := f.next(buf, window)
 		if err != nil {
-			return fmt.Errorf("behind %d: %w", f.got, err)
+			return err
 		}
-		<-window
-		if f.got%500 == 0 { // with which a weft greets the other, by links of type udp
-			if _, err := f.to.WriteToUDPAddrPort(buf[:1], from); err != nil {
-				return err
-			}
-		}
-		f.got++
 		if p := numberedPayload(want, f.got); !bytes.Equal(buf[:n], p) {
 			return fmt.Errorf("datagram %d has %d bytes, and begins with % x, want %d and % x; %s", f.got, n, buf[:min(n, 8)], len(p), p[:min(len(p), 8)], f.later(f.got))
 		}
 	}
 	return nil
+}
+
+// next takes one datagram, and answers now and then.
+func (f *floodOf) next(buf []byte, window <-chan struct{}) (n int, err error) {
+	n, from, err := f.to.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		return n, fmt.Errorf("behind %d: %w", f.got, err)
+	}
+	<-window
+	if f.got%500 == 0 { // with which a weft greets the other, by links of type udp
+		if _, err := f.to.WriteToUDPAddrPort(buf[:1], from); err != nil {
+			return n, err
+		}
+	}
+	f.got++
+	return n, nil
 }
 
 // later says whether a datagram that was expected comes behind others, or not at all.

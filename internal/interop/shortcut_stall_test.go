@@ -71,52 +71,27 @@ func (f *floodOf) behindIn(s *lab.Staller, wanted int) (behind int, err error) {
 
 // unordered sends some, wants all of them, and returns how many came behind later ones.
 func (f *floodOf) unordered() (behind int, err error) {
-	window, failed := make(chan struct{}, floodWindow), make(chan error, 1)
-	first := f.sent
-	go func() {
-		var err error
-		behind, err = f.anyOrder(first, window)
-		failed <- err
-	}()
-	buf := make([]byte, 2000)
-	for range floodRound {
-		select {
-		case window <- struct{}{}:
-		case err := <-failed:
-			return behind, err
+	last := f.sent
+	err = f.roundTo(func(window <-chan struct{}) error {
+		buf, want := make([]byte, 2000), make([]byte, 2000)
+		if err := f.to.SetReadDeadline(time.Now().Add(4 * waitLimit)); err != nil {
+			return err
 		}
-		f.sent++
-		if _, err := f.from.WriteToUDPAddrPort(numberedPayload(buf, f.sent), f.dst); err != nil {
-			return 0, err
-		}
-	}
-	return behind, <-failed
-}
-
-func (f *floodOf) anyOrder(first uint32, window <-chan struct{}) (behind int, err error) {
-	buf, want, last := make([]byte, 2000), make([]byte, 2000), first
-	if err := f.to.SetReadDeadline(time.Now().Add(4 * waitLimit)); err != nil {
-		return behind, err
-	}
-	for n := range floodRound {
-		size, from, err := f.to.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			return behind, fmt.Errorf("after %d: %w", n, err)
-		}
-		<-window
-		if n%500 == 0 {
-			if _, err := f.to.WriteToUDPAddrPort(buf[:1], from); err != nil {
-				return behind, err
+		for range floodRound {
+			n, err := f.next(buf, window)
+			if err != nil {
+				return err
 			}
+			number := binary.BigEndian.Uint32(buf)
+			if !bytes.Equal(buf[:n], numberedPayload(want, number)) {
+				return fmt.Errorf("%d bytes are not those of datagram %d", n, number)
+			}
+			if number < last {
+				behind++
+			}
+			last = max(last, number)
 		}
-		number := binary.BigEndian.Uint32(buf)
-		if !bytes.Equal(buf[:size], numberedPayload(want, number)) {
-			return behind, fmt.Errorf("%d bytes are not those of datagram %d", size, number)
-		}
-		if number < last {
-			behind++
-		}
-		last = max(last, number)
-	}
-	return behind, nil
+		return nil
+	})
+	return behind, err
 }
