@@ -30,29 +30,49 @@ func learnt(all []MAC) *FDB {
 
 func vtep(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 
+// deviceBatch is how many frames the dataplane reads at once at most.
+const deviceBatch = 64
+
 // BenchmarkFDBLookup looks for addresses in no order, all of them present and
 // used in the same eighth of a second before.
 func BenchmarkFDBLookup(b *testing.B) {
 	for _, n := range []int{1, 1000, 100_000, 1_000_000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			all := macs(n)
-			t := learnt(all)
-			for _, mac := range all {
-				t.Lookup(mac, 1)
-			}
-			b.ReportAllocs()
-			i, sum := 0, 0
-			for b.Loop() {
-				sum += int(t.Lookup(all[i], 1)[0].Port)
-				if i++; i == n {
-					i = 0
+		lookUpMACs(b, n, false)
+	}
+}
+
+// BenchmarkFDBLookupBatch looks for as many at once as a device's batch has, as
+// the dataplane does.
+func BenchmarkFDBLookupBatch(b *testing.B) {
+	for _, n := range []int{1000, 100_000, 1_000_000} {
+		lookUpMACs(b, n, true)
+	}
+}
+
+func lookUpMACs(b *testing.B, n int, batches bool) {
+	b.Run(strconv.Itoa(n), func(b *testing.B) {
+		all := macs(n)
+		t := learnt(all)
+		for _, mac := range all {
+			t.Lookup(mac, 1)
+		}
+		b.ReportAllocs()
+		i, sum := 0, 0
+		for b.Loop() {
+			if batches && i%deviceBatch == 0 {
+				for _, mac := range all[i:min(i+deviceBatch, n)] {
+					t.Prefetch(mac)
 				}
 			}
-			if sum == 0 {
-				b.Error("nothing found")
+			sum += int(t.Lookup(all[i], 1)[0].Port)
+			if i++; i == n {
+				i = 0
 			}
-		})
-	}
+		}
+		if sum == 0 {
+			b.Error("nothing found")
+		}
+	})
 }
 
 // BenchmarkFDBLookupDefault looks for an address that is not there.

@@ -78,6 +78,7 @@ func TestFDBCrowd(t *testing.T) {
 }
 
 func (c *crowd) lookup(r *rand.Rand) {
+	c.fdb.likely(roaming(r)) // as Prefetch does when there are more entries
 	list := c.fdb.Lookup(c.pinned[r.IntN(len(c.pinned))], c.now())
 	if len(list) != 1 {
 		c.Errorf("a pinned address goes to %v", list)
