@@ -23,6 +23,7 @@ type Routes struct {
 	Changes *atomic.Uint64
 
 	v4, v6 routeFamily
+	large  atomic.Bool // see resize
 
 	mu   sync.Mutex
 	same map[Route]*Route // what prefixes share

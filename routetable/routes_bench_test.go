@@ -70,34 +70,51 @@ func hostIn(r *rand.Rand, p netip.Prefix) netip.Addr {
 
 // BenchmarkRoutesLookup looks for addresses of routes in no order.
 func BenchmarkRoutesLookup(b *testing.B) {
+	for _, n := range []int{1, 1000, 100_000, 1_000_000} {
+		lookUpRoutes(b, n, false)
+	}
+}
+
+// BenchmarkRoutesLookupBatch looks for as many at once as a device's batch has,
+// as the dataplane does.
+func BenchmarkRoutesLookupBatch(b *testing.B) {
+	for _, n := range []int{1000, 100_000, 1_000_000} {
+		lookUpRoutes(b, n, true)
+	}
+}
+
+func lookUpRoutes(b *testing.B, n int, batches bool) {
 	for _, kind := range []struct {
 		name     string
 		prefixes func(int, bool) []netip.Prefix
 		ipv6     bool
 	}{{"mixed4", mixedPrefixes, false}, {"mixed6", mixedPrefixes, true}, {"nodes4", nodePrefixes, false}, {"nodes6", nodePrefixes, true}} {
-		for _, n := range []int{1, 1000, 100_000, 1_000_000} {
-			b.Run(fmt.Sprintf("%s/%d", kind.name, n), func(b *testing.B) {
-				all := kind.prefixes(n, kind.ipv6)
-				t := routed(b, all)
-				r := rand.New(rand.NewPCG(5, 6))
-				size := len(all[0].Addr().AsSlice())
-				addrs := make([]byte, 0, min(n, 1<<17)*size)
-				for range cap(addrs) / size {
-					addrs = append(addrs, hostIn(r, all[r.IntN(n)]).AsSlice()...)
-				}
-				b.ReportAllocs()
-				i, sum := 0, 0
-				for b.Loop() {
-					sum += int(t.Lookup(addrs[i : i+size]).Port)
-					if i += size; i == len(addrs) {
-						i = 0
+		b.Run(fmt.Sprintf("%s/%d", kind.name, n), func(b *testing.B) {
+			all := kind.prefixes(n, kind.ipv6)
+			t := routed(b, all)
+			r := rand.New(rand.NewPCG(5, 6))
+			size := len(all[0].Addr().AsSlice())
+			addrs := make([]byte, 0, min(n, 1<<17)*size)
+			for range cap(addrs) / size {
+				addrs = append(addrs, hostIn(r, all[r.IntN(n)]).AsSlice()...)
+			}
+			b.ReportAllocs()
+			i, sum := 0, 0
+			for b.Loop() {
+				if batches && i%(deviceBatch*size) == 0 {
+					for j := i; j < min(i+deviceBatch*size, len(addrs)); j += size {
+						t.Prefetch(addrs[j : j+size])
 					}
 				}
-				if sum == 0 {
-					b.Error("nothing found")
+				sum += int(t.Lookup(addrs[i : i+size]).Port)
+				if i += size; i == len(addrs) {
+					i = 0
 				}
-			})
-		}
+			}
+			if sum == 0 {
+				b.Error("nothing found")
+			}
+		})
 	}
 }
 

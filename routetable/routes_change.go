@@ -25,6 +25,7 @@ func (t *Routes) put(p netip.Prefix, r Route, replace bool) error {
 		return ErrRouteExists
 	}
 	f.put(k, p.Bits(), t.shared(r))
+	t.resize()
 	if have == nil || *have != r {
 		t.changed()
 	}
@@ -51,6 +52,7 @@ func (t *Routes) Delete(p netip.Prefix, match func(*Route) bool) error {
 		return ErrRouteNotFound
 	}
 	f.remove(k, p.Bits())
+	t.resize()
 	t.changed()
 	return nil
 }
