@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -69,6 +70,9 @@ func newPath(t testing.TB) *path {
 
 // send does as deviceSource with a batch of frames.
 func (p *path) send(batch []outFrame) {
+	for i := range batch {
+		p.prefetch(batch[i].Frame)
+	}
 	var o outgoing
 	for i := range batch {
 		p.packets[i] = batch[i].Packet // sending completes checksums, and notes that
@@ -244,6 +248,66 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// TestPathOfMany: of frames to and from as many stations as make a large table
+// each goes where it is to, without allocation.
+func TestPathOfMany(t *testing.T) {
+	p := newPath(t)
+	next := crowd(p, 100_000)
+	out, in := smallFrames(16), smallDatagrams(16)
+	rewind := rewound(in, smalls)
+	want := int(p.counters.txPackets.Load())
+	wantNoAllocs(t, "out", func() {
+		next.to(out)
+		p.send(out)
+		want += smalls
+	})
+	if got := int(p.counters.txPackets.Load()); got != want {
+		t.Errorf("%d frames sent, want %d", got, want)
+	}
+	entries := p.fdb.Len()
+	wantNoAllocs(t, "in", func() {
+		rewind()
+		next.from(in)
+		p.receive(in)
+		p.joined.Reset()
+	})
+	if got := p.fdb.Len(); got != entries {
+		t.Errorf("%d stations known, want %d", got, entries)
+	}
+}
+
+// crowdOf names the stations of a link in no order, one after the other.
+type crowdOf func() routetable.MAC
+
+// crowd has a link know n stations behind the VTEP.
+func crowd(p *path, n int) crowdOf {
+	mac := func(i int) routetable.MAC { return routetable.MAC{2, 0xcc, 0, byte(i >> 16), byte(i >> 8), byte(i)} }
+	for i := range n {
+		p.fdb.Learn(mac(i), vtep, 0, p.port.tick)
+	}
+	order, at := rand.New(rand.NewPCG(1, 2)).Perm(n), 0
+	return func() routetable.MAC {
+		at = (at + 1) % n
+		return mac(order[at])
+	}
+}
+
+// to has each frame of a batch go to another station.
+func (next crowdOf) to(batch []outFrame) {
+	for i := range batch {
+		mac := next()
+		copy(batch[i].Frame, mac[:])
+	}
+}
+
+// from has each datagram of a batch come from another station.
+func (next crowdOf) from(batch []underlay.Datagram) {
+	for i := range batch {
+		mac := next()
+		copy(batch[i].Data[encap.HeaderLen+6:], mac[:])
+	}
+}
+
 func wantNoAllocs(t *testing.T, what string, f func()) {
 	t.Helper()
 	if n := testing.AllocsPerRun(20, f); n != 0 {
@@ -314,6 +378,45 @@ func BenchmarkSmallFramesIn(b *testing.B) {
 		for n := 0; b.Loop(); n++ {
 			if n%smalls == 0 {
 				rewind()
+				p.receive(batch)
+				p.joined.Reset()
+			}
+		}
+	})
+}
+
+// crowds runs a benchmark whose operation is one datagram, with that many stations.
+func crowds(b *testing.B, run func(b *testing.B, stations int)) {
+	b.Run("1000", func(b *testing.B) { run(b, 1000) })
+	b.Run("1000000", func(b *testing.B) { run(b, 1_000_000) })
+}
+
+// BenchmarkCrowdOut is what each UDP datagram of 64 bytes meets that goes to
+// another station than those before.
+func BenchmarkCrowdOut(b *testing.B) {
+	crowds(b, func(b *testing.B, stations int) {
+		p, batch := newPath(b), smallFrames(16)
+		next := crowd(p, stations)
+		b.ReportAllocs()
+		for n := 0; b.Loop(); n++ {
+			if n%smalls == 0 {
+				next.to(batch)
+				p.send(batch)
+			}
+		}
+	})
+}
+
+// BenchmarkCrowdIn is the same on the way in, and from another station.
+func BenchmarkCrowdIn(b *testing.B) {
+	crowds(b, func(b *testing.B, stations int) {
+		p, batch := newPath(b), smallDatagrams(16)
+		next, rewind := crowd(p, stations), rewound(batch, smalls)
+		b.ReportAllocs()
+		for n := 0; b.Loop(); n++ {
+			if n%smalls == 0 {
+				rewind()
+				next.from(batch)
 				p.receive(batch)
 				p.joined.Reset()
 			}

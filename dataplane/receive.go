@@ -55,13 +55,37 @@ func (s *socketSource) handle() {
 
 // takeApart queues the frames of the batch to their links.
 func (s *socketSource) takeApart() {
+	if s.from.bare != nil {
+		for i := range s.datagrams {
+			s.from.bare.unwrap(&s.datagrams[i], s.from)
+		}
+		return
+	}
+	s.prefetch()
 	r := received{from: s.from}
 	for i := range s.datagrams {
-		if s.from.bare != nil {
-			s.from.bare.unwrap(&s.datagrams[i], s.from)
+		s.port.split(&s.datagrams[i], &r)
+	}
+}
+
+// prefetch has the processor fetch what learning from the batch will read. Of
+// packets that UDP_GRO joined the first stands for all: they are of one flow.
+func (s *socketSource) prefetch() {
+	var link *Link
+	var header uint64 // of the packet before, which most are like
+	for i := range s.datagrams {
+		packet := s.datagrams[i].Data
+		if len(packet) < encap.HeaderLen+encap.EtherHeaderLen {
 			continue
 		}
-		s.port.split(&s.datagrams[i], &r)
+		if h := headerOf(packet); h != header {
+			header = h
+			parsed, _ := encap.ParseHeader(packet)
+			link = s.from.links[parsed.VNI]
+		}
+		if link != nil && link.fdb != nil {
+			link.fdb.Prefetch(macAt(packet[encap.HeaderLen:], 6))
+		}
 	}
 }
 

@@ -220,6 +220,9 @@ func (s *ringSource) handle() {
 	p := s.port
 	p.lookAtClock()
 	s.moved = p.now
+	for i, l := range s.of {
+		l.prefetch(s.batch.Packets[i].Frame)
+	}
 	var o outgoing
 	var before *Link
 	for i, l := range s.of {

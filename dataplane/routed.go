@@ -57,6 +57,7 @@ func (s *routedSource) handle() {
 	p.ring.catchUp()
 	p.lookAtClock()
 	s.link.short.begin()
+	s.prefetch()
 	var o outgoing
 	for i := range s.batch.Packets {
 		o.Packet, o.datagram = &s.batch.Packets[i], s.batch.Datagram(i)

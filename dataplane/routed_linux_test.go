@@ -57,6 +57,9 @@ func unwrapped(cfg *LinkConfig, f outFrame) outFrame {
 
 // sendRouted does as routedSource with a batch of packets.
 func (p *path) sendRouted(batch []outFrame) {
+	for i := range batch {
+		p.prefetch(batch[i].Frame)
+	}
 	var o outgoing
 	for i := range batch {
 		p.packets[i] = batch[i].Packet

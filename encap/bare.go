@@ -54,6 +54,18 @@ func Destination(frame []byte, l *Layout) []byte {
 	return nil
 }
 
+// PacketDestination is Destination for a packet without anything in front, of
+// which nothing is known yet: only its version and length are looked at.
+func PacketDestination(packet []byte) []byte {
+	switch {
+	case len(packet) >= ipv4HeaderLen && packet[0]>>4 == 4:
+		return packet[16:20:20]
+	case len(packet) >= ipv6HeaderLen && packet[0]>>4 == 6:
+		return packet[24:40:40]
+	}
+	return nil
+}
+
 // PutEtherHeader writes the Ethernet header of an IP packet of version 4 or 6
 // into the first EtherHeaderLen bytes of b.
 func PutEtherHeader(b []byte, dst, src [6]byte, version uint8) {

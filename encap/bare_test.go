@@ -65,6 +65,25 @@ func TestDestination(t *testing.T) {
 	}
 }
 
+func TestPacketDestination(t *testing.T) {
+	for name, s := range kinds() {
+		frame := s.frame(text(10))
+		packet, header := frame[parse(frame).L3:], map[bool]int{true: 20, false: 40}[s.dst.Addr().Is4()]
+		for n := range packet {
+			var want []byte
+			if n >= header {
+				want = s.dst.Addr().AsSlice()
+			}
+			if got := encap.PacketDestination(packet[:n]); !bytes.Equal(got, want) || cap(got) != len(got) {
+				t.Errorf("%s, %d bytes: %v, want %v", name, n, got, want)
+			}
+		}
+	}
+	if got := encap.PacketDestination(arp()[14:]); got != nil {
+		t.Errorf("ARP goes to %v", got)
+	}
+}
+
 // TestPutEtherHeader makes of a bare packet the frame that gopacket made.
 func TestPutEtherHeader(t *testing.T) {
 	for _, s := range []stream{udp4(), tcp6()} {
