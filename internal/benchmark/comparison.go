@@ -13,12 +13,13 @@ import (
 // The ratio of a way to another is the median of the ratios of their rounds in
 // each turn, not the ratio of medians: a machine's speed drifts over seconds,
 // and rounds next to each other share the drift. Every second turn goes
-// backwards, so that a drift within turns evens out as well.
+// backwards, so that a drift within turns evens out as well. What needs no long
+// rounds has turns of several parts, which are turns of their own in all this.
 type Comparison struct {
 	work  Work
 	round time.Duration
 	lanes []*lane
-	turns int
+	done  int // parts of turns
 }
 
 // lane is a way and what was measured on it.
@@ -34,7 +35,8 @@ type lane struct {
 // references. round is the length of a round of TCP; those of other works are
 // in proportion.
 func Compare(work Work, round time.Duration, references []*Way, ways ...*Way) *Comparison {
-	c := &Comparison{work: work, round: round}
+	work.Parts = max(work.Parts, 1)
+	c := &Comparison{work: work, round: round / time.Duration(work.Parts)}
 	for _, w := range references {
 		c.lanes = append(c.lanes, &lane{way: w, reference: true})
 	}
@@ -44,18 +46,27 @@ func Compare(work Work, round time.Duration, references []*Way, ways ...*Way) *C
 	return c
 }
 
-// Turn measures a round on every way.
+// Turn measures on every way for a round, in the parts that the work has.
 func (c *Comparison) Turn() error {
+	for range c.work.Parts {
+		if err := c.part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Comparison) part() error {
 	for i := range c.lanes {
 		l := c.lanes[i]
-		if c.turns%2 == 1 {
+		if c.done%2 == 1 {
 			l = c.lanes[len(c.lanes)-1-i]
 		}
 		if err := c.measure(l); err != nil {
 			return fmt.Errorf("%s over %s: %w", c.work.Name(), l.way.Path.Name, err)
 		}
 	}
-	c.turns++
+	c.done++
 	return nil
 }
 

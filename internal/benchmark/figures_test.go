@@ -107,6 +107,31 @@ func TestComparisonIsWithinTurns(t *testing.T) {
 	}
 }
 
+// The parts of a turn take turns as well, in rounds that are shorter.
+func TestComparisonInParts(t *testing.T) {
+	var order []string
+	rates := map[string][]float64{"kernel": {30, 20, 10}, "weft": {15, 5, 6}}
+	work := scripted(rates, &order)
+	work.Parts = 3
+	run := work.run
+	work.run = func(w *Way, round time.Duration) (Figures, error) {
+		if round != time.Second/3 {
+			t.Errorf("a round of %v, want a third of a second", round)
+		}
+		return run(w, round)
+	}
+	c := Compare(work, time.Second, []*Way{{Path: Path{Name: "kernel", Ratio: "x_kernel"}}}, &Way{Path: Path{Name: "weft"}})
+	if err := c.Turn(); err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Figures(1); f["x_kernel"] != 0.5 {
+		t.Errorf("%v", f)
+	}
+	if want := []string{"kernel", "weft", "weft", "kernel", "kernel", "weft"}; !slices.Equal(order, want) {
+		t.Errorf("in the order %v, want %v", order, want)
+	}
+}
+
 // There is no ratio to a path that carried nothing, and none of a round that
 // found no figure.
 func TestComparisonWithNothing(t *testing.T) {
