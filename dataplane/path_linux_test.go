@@ -248,8 +248,8 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// TestPathOfMany: of frames to and from as many stations as make a large table
-// each goes where it is to, without allocation.
+// TestPathOfMany: frames to and from as many stations as make a large table are
+// sent and taken without allocation, and none is learnt anew.
 func TestPathOfMany(t *testing.T) {
 	p := newPath(t)
 	next := crowd(p, 100_000)

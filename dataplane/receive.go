@@ -79,14 +79,25 @@ func (s *socketSource) prefetch() {
 			continue
 		}
 		if h := headerOf(packet); h != header {
-			header = h
-			parsed, _ := encap.ParseHeader(packet)
-			link = s.from.links[parsed.VNI]
+			link, header = s.learner(packet), h
 		}
-		if link != nil && link.fdb != nil {
+		if link != nil {
 			link.fdb.Prefetch(macAt(packet[encap.HeaderLen:], 6))
 		}
 	}
+}
+
+// learner returns the link that is to learn from a packet, nil if none is.
+func (s *socketSource) learner(packet []byte) *Link {
+	header, err := encap.ParseHeader(packet)
+	if err != nil {
+		return nil
+	}
+	link := s.from.links[header.VNI]
+	if link == nil || link.fdb == nil || link.set.Load().cfg.NoLearning {
+		return nil
+	}
+	return link
 }
 
 func (s *socketSource) lost(error) {}

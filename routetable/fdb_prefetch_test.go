@@ -34,7 +34,7 @@ func TestFDBPrefetchNothing(t *testing.T) {
 			t.Errorf("%v: there is something to fetch in an empty table", mac)
 		}
 	}
-	fdb = learnt(macs(2 * prefetchFrom / 32))
+	fdb = learnt(macs(20_000))
 	for _, mac := range []MAC{{}, station, broadcast} {
 		fdb.Prefetch(mac)
 		if _, ok := fdb.Entry(mac); ok {
