@@ -111,13 +111,21 @@ func (f *floodOf) run(enough func() error) error {
 	return errors.Join(failed, err)
 }
 
-// round sends some and wants all of them.
-func (f *floodOf) round() error { return f.roundTo(f.receive) }
+// round sends some and wants all of them, in order.
+func (f *floodOf) round() error {
+	want := make([]byte, 2000)
+	return f.roundTo(func(p []byte) error {
+		if want := numberedPayload(want, f.got); !bytes.Equal(p, want) {
+			return fmt.Errorf("datagram %d has %d bytes, and begins with % x, want %d and % x; %s", f.got, len(p), p[:min(len(p), 8)], len(want), want[:min(len(want), 8)], f.later(f.got))
+		}
+		return nil
+	})
+}
 
-// roundTo sends some while receive takes as many.
-func (f *floodOf) roundTo(receive func(window <-chan struct{}) error) error {
+// roundTo sends some, and has check look at each of as many that come.
+func (f *floodOf) roundTo(check func(p []byte) error) error {
 	window, failed := make(chan struct{}, floodWindow), make(chan error, 1)
-	go func() { failed <- receive(window) }()
+	go func() { failed <- f.receive(window, check) }()
 	buf := make([]byte, 2000)
 	for range floodRound {
 		select {
@@ -133,8 +141,8 @@ func (f *floodOf) roundTo(receive func(window <-chan struct{}) error) error {
 	return <-failed
 }
 
-func (f *floodOf) receive(window <-chan struct{}) error {
-	buf, want := make([]byte, 2000), make([]byte, 2000)
+func (f *floodOf) receive(window <-chan struct{}, check func(p []byte) error) error {
+	buf := make([]byte, 2000)
 	if err := f.to.SetReadDeadline(time.Now().Add(4 * waitLimit)); err != nil {
 		return err
 	}
@@ -143,8 +151,8 @@ func (f *floodOf) receive(window <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if p := numberedPayload(want, f.got); !bytes.Equal(buf[:n], p) {
-			return fmt.Errorf("datagram %d has %d bytes, and begins with % x, want %d and % x; %s", f.got, n, buf[:min(n, 8)], len(p), p[:min(len(p), 8)], f.later(f.got))
+		if err := check(buf[:n]); err != nil {
+			return err
 		}
 	}
 	return nil
