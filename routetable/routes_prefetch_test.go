@@ -61,13 +61,20 @@ func slash24s(all []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(all, func(p netip.Prefix) bool { return p.Bits() != 24 })
 }
 
-// There is nothing to fetch in an empty table, nor beside a block, and small
-// tables are left alone.
+// There is nothing to fetch in an empty table, of a route to all or to a single
+// host of IPv6, nor beside a block, and small tables are left alone.
 func TestRoutesPrefetchNothing(t *testing.T) {
 	routes := NewRoutes()
 	for _, f := range []*routeFamily{&routes.v4, &routes.v6} {
 		if first, _ := f.likely(routeKey{hi: 10 << 56}); first != nil {
 			t.Error("there is something to fetch in an empty table")
+		}
+	}
+	for _, p := range []string{"::/0", "fd00::1/128"} {
+		routes := NewRoutes()
+		wantError(t, routes.Add(netip.MustParsePrefix(p), Route{Remote: remote(1)}), nil)
+		if first, _ := routes.v6.likely(routeKey{hi: 0xfd << 56, lo: 1}); first != nil {
+			t.Errorf("%s: there is something to fetch where no length is up to 64", p)
 		}
 	}
 	all := nodePrefixes(20_000, false)
