@@ -75,7 +75,7 @@ FLANNELD_RUN      := $(if $(filter 2,$(FLANNELD_ETCD_API)),^TestFlanneld$$,^Test
 test-flanneld: build ## have the flanneld at FLANNELD among weft nodes, by each backend
 	WEFT_TEST_FLANNELD=$(abspath $(FLANNELD)) WEFT_TEST_FLANNELD_API=$(FLANNELD_ETCD_API) go test -count=1 -v -tags flanneld -run '$(FLANNELD_RUN)' ./internal/agent/nodes
 
-# Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three, which take eight minutes); functions for FUNCTIME each. What a
+# Traffic is measured in turns of fixed length, BENCHTIME of them (1x: three or more, which take eight minutes); functions for FUNCTIME each. What a
 # whole run printed becomes the results file, from which the documents are made.
 .PHONY: bench
 bench: build ## measure what matches BENCH beside the kernel; all of it (the default) renews RESULTS and docs/performance.*

@@ -45,18 +45,23 @@ func run(b *testing.B, group string) {
 }
 
 // BenchmarkCrowded measures links among many entries and many links, against a
-// link that is alone (x_weft).
+// link that is alone (x_weft). A path is laid once: to fill it takes longer than
+// to measure it.
 func BenchmarkCrowded(b *testing.B) {
 	lab.NeedTUN(b)
 	for _, path := range benchmark.Crowded() {
-		for _, work := range benchmark.Works() {
-			if work.Group != "TCP" && work.Group != "UDPOverload" || work.Case != "streams=1" && work.Case != "size=64" {
-				continue
+		b.Run("path="+path.Name, func(b *testing.B) {
+			bed, err := benchmark.NewBed(benchmark.Modes()[0])
+			check(b, err)
+			defer func() { check(b, bed.Close()) }()
+			for _, work := range benchmark.Works() {
+				if work.Name() == "TCP/streams=1" || work.Name() == "UDPOverload/size=64" {
+					b.Run(work.Name(), func(b *testing.B) {
+						compareOn(b, bed, []benchmark.Path{benchmark.Uncrowded()}, path, work)
+					})
+				}
 			}
-			b.Run("path="+path.Name+"/"+work.Group+"/"+work.Case, func(b *testing.B) {
-				compareWith(b, benchmark.Modes()[0], []benchmark.Path{benchmark.Uncrowded()}, path, work)
-			})
-		}
+		})
 	}
 }
 
@@ -144,7 +149,7 @@ func compareOn(b *testing.B, bed *benchmark.Bed, with []benchmark.Path, path ben
 	}
 	c := benchmark.Compare(work, round, references, lay(b, bed, path))
 	for b.Loop() {
-		for range turns {
+		for range turnsOf(path, work) {
 			check(b, c.Turn())
 		}
 	}
@@ -152,6 +157,16 @@ func compareOn(b *testing.B, bed *benchmark.Bed, with []benchmark.Path, path ben
 		b.ReportMetric(v, unit)
 	}
 	b.ReportMetric(0, "ns/op") // a round has a fixed length: it says nothing
+}
+
+// turnsOf is more for one TCP stream over weft, the figure that is asked for first:
+// the median of three ratios is up to a tenth off when the machine's neighbours are
+// busy.
+func turnsOf(path benchmark.Path, work benchmark.Work) int {
+	if path.Name == "weft" && work.Name() == "TCP/streams=1" {
+		return 3 * turns
+	}
+	return turns
 }
 
 func lay(b *testing.B, bed *benchmark.Bed, p benchmark.Path) *benchmark.Way {
