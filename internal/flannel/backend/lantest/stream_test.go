@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -121,6 +122,7 @@ type touches struct {
 
 func (m *machine) watchTouches(dev string) *touches {
 	m.t.Helper()
+	m.settle(dev)
 	w := &touches{t: m.t, index: uint32(m.device(dev).Index)}
 	check(m.t, m.Do(func() (err error) {
 		if w.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE); err != nil {
@@ -135,6 +137,29 @@ func (m *machine) watchTouches(dev string) *touches {
 	}))
 	m.t.Cleanup(func() { _ = unix.Close(w.fd) })
 	return w
+}
+
+// settle waits for what the kernel still does with the IPv6 addresses of a device: each
+// gets its local route from a work queue, which is told of like any other.
+func (m *machine) settle(dev string) {
+	m.t.Helper()
+	link, err := m.Netlink().LinkByName(dev)
+	check(m.t, err)
+	addrs, err := m.Netlink().AddrList(link, unix.AF_INET6)
+	check(m.t, err)
+	soon(m.t, func() error {
+		for _, a := range addrs {
+			local := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Dst: &net.IPNet{IP: a.IP, Mask: net.CIDRMask(128, 128)}}
+			found, err := m.Netlink().RouteListFiltered(unix.AF_INET6, local, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				return fmt.Errorf("%v of %s has no local route", a.IP, dev)
+			}
+		}
+		return nil
+	})
 }
 
 // all returns what was told so far, one message a line.
