@@ -51,9 +51,7 @@ func BenchmarkCrowded(b *testing.B) {
 	lab.NeedTUN(b)
 	for _, path := range benchmark.Crowded() {
 		b.Run("path="+path.Name, func(b *testing.B) {
-			bed, err := benchmark.NewBed(benchmark.Modes()[0])
-			check(b, err)
-			defer func() { check(b, bed.Close()) }()
+			bed := newBed(b, benchmark.Modes()[0])
 			for _, work := range benchmark.Works() {
 				if work.Name() == "TCP/streams=1" || work.Name() == "UDPOverload/size=64" {
 					b.Run(work.Name(), func(b *testing.B) {
@@ -106,9 +104,7 @@ func BenchmarkContainers(b *testing.B) {
 	lab.NeedTUN(b)
 	lab.NeedBridge(b)
 	for _, mode := range benchmark.Modes() {
-		bed, err := benchmark.NewBed(mode)
-		check(b, err)
-		b.Cleanup(func() { check(b, bed.Close()) })
+		bed := newBed(b, mode)
 		for _, path := range benchmark.Overlays() {
 			for _, work := range benchmark.Works() {
 				if !slices.Contains(ofContainers, work.Name()) {
@@ -135,10 +131,16 @@ func compare(b *testing.B, mode benchmark.Mode, path benchmark.Path, work benchm
 }
 
 func compareWith(b *testing.B, mode benchmark.Mode, with []benchmark.Path, path benchmark.Path, work benchmark.Work) {
+	compareOn(b, newBed(b, mode), with, path, work)
+}
+
+// newBed makes a bed that stays until the benchmark ends.
+func newBed(b *testing.B, mode benchmark.Mode) *benchmark.Bed {
+	b.Helper()
 	bed, err := benchmark.NewBed(mode)
 	check(b, err)
-	defer func() { check(b, bed.Close()) }()
-	compareOn(b, bed, with, path, work)
+	b.Cleanup(func() { check(b, bed.Close()) })
+	return bed
 }
 
 // compareOn lays what is not there yet.
