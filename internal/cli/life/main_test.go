@@ -54,9 +54,10 @@ func check(t *testing.T, err error) {
 }
 
 // env is that of weft's processes. Under the race detector each would linger
-// for a second after its end.
+// for a second after its end. A user who may not raise the receive buffer is warned
+// of it, and what was warned of stays in the log: they have the system's buffer.
 func (m *machine) env() []string {
-	return []string{actAsCLI + "=1", control.EnvRunDir + "=" + string(m.dir), "GORACE=atexit_sleep_ms=0"}
+	return []string{actAsCLI + "=1", control.EnvRunDir + "=" + string(m.dir), "GORACE=atexit_sleep_ms=0", "WEFT_RCVBUF=0"}
 }
 
 // run runs one line of weft to its end.
